@@ -1,0 +1,46 @@
+# Everything a person types. `make run` and `make test` do all of their own set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE  ?= $(or $(CARREL_CACHE),$(HOME)/.cache/carrel)
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+PREFIX ?= $(or $(CARREL_PREFIX),$(if $(AS_ROOT),/opt/carrel,$(HOME)/.local/lib/carrel))
+STATE  ?= $(or $(CARREL_STATE),$(if $(AS_ROOT),/var/lib/carrel,$(HOME)/.local/share/carrel))
+
+# Two build scopes, two target folders (docs/architecture.md, "Building"). Never --workspace.
+BASE   := CARGO_TARGET_DIR=$(CACHE)/target cargo
+ENGINE := CARGO_TARGET_DIR=$(CACHE)/target-engine cargo
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: install ## set up everything, then serve JupyterLab with demo data on http://127.0.0.1:8000
+	@deploy/setup/run "$(PREFIX)" "$(STATE)"
+
+test: ## set up everything, then every test
+	@CACHE="$(CACHE)" deploy/setup/system test
+	@CACHE="$(CACHE)" tests/run
+
+check: ## format, lints, dependency scopes
+	cargo fmt --check
+	$(BASE) clippy --all-targets -- -D warnings
+	$(ENGINE) clippy -p kernel-engine --all-targets -- -D warnings
+	@! $(BASE) tree -e normal --prefix none | grep -E '^(datafusion|polars)' || { echo 'DataFusion or polars entered the default scope'; exit 1; }
+
+bench: ## figures beside JupyterHub, in one run (docs/performance.md)
+	@CACHE="$(CACHE)" deploy/setup/system test
+	@CACHE="$(CACHE)" tests/bench/run
+
+build: ## both scopes, in the profile that tests and a first run use
+	@deploy/setup/system build
+	$(BASE) build
+	$(ENGINE) build -p kernel-engine
+
+install: build ## programs, JupyterLab's static files and kernels into PREFIX
+	@CACHE="$(CACHE)" deploy/setup/install "$(PREFIX)" debug
+
+clean: ## the build output in the cache folder
+	rm -rf "$(CACHE)/target" "$(CACHE)/target-engine"
+
+.PHONY: help run test check bench build install clean
