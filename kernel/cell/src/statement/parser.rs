@@ -1,0 +1,542 @@
+//! Recursive descent over the tokens of one statement.
+
+use super::*;
+use crate::token::{Token, TokenKind};
+
+/// Reads one statement from its tokens (at least one, no `;`).
+pub(super) struct Parser<'a> {
+    src: &'a str,
+    tokens: &'a [Token],
+    at: usize,
+}
+
+type Parsed<T> = Result<T, Problem>;
+
+/// First words that begin a query.
+const QUERY_WORDS: &[&str] = &["SELECT", "WITH", "VALUES", "FROM", "TABLE"];
+
+/// First words of the language, for "did you mean".
+const FIRST_WORDS: &[&str] = &[
+    "SELECT",
+    "WITH",
+    "VALUES",
+    "FROM",
+    "TABLE",
+    "SHOW",
+    "DESCRIBE",
+    "SUMMARIZE",
+    "CREATE",
+    "DROP",
+    "SET",
+    "RESET",
+    "USE",
+    "COPY",
+    "EXPLAIN",
+];
+
+/// First words of SQL that Carrel refuses, with what to do instead.
+const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &["INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "REPLACE", "UPSERT"],
+        "datasets are read-only; build a session table with CREATE OR REPLACE TABLE name AS SELECT …",
+    ),
+    (&["ALTER", "RENAME"], "use CREATE OR REPLACE TABLE name AS SELECT …"),
+    (&["GRANT", "REVOKE", "DENY"], "rights are given by the administrator, in the configuration"),
+    (
+        &["BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "END"],
+        "each statement takes effect by itself; there are no transactions",
+    ),
+    (
+        &["ATTACH", "DETACH", "INSTALL", "LOAD", "IMPORT", "EXPORT", "UNLOAD"],
+        "read a file by its path: SELECT * FROM 'file.parquet'; write one with COPY (query) TO 'file.parquet'",
+    ),
+    (&["PREPARE", "EXECUTE", "DEALLOCATE"], "prepared statements are made through Flight SQL, not in a cell"),
+    (&["PRAGMA"], "use SET key = value, or SHOW ALL"),
+    (
+        &["ANALYZE", "VACUUM", "OPTIMIZE", "CACHE", "UNCACHE", "REFRESH", "MSCK"],
+        "statistics and caches look after themselves; EXPLAIN ANALYZE query shows what a query did",
+    ),
+    (&["CALL", "DO", "DECLARE", "KILL", "LOCK", "PIVOT", "UNPIVOT", "COMMENT"], "it has no meaning here"),
+];
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(src: &'a str, tokens: &'a [Token]) -> Self {
+        Self { src, tokens, at: 0 }
+    }
+
+    pub(super) fn statement(mut self) -> Parsed<Statement> {
+        let span = self.tokens[0].span.to(self.tokens[self.tokens.len() - 1].span);
+        let kind = self.kind()?;
+        if self.at < self.tokens.len() {
+            return Err(self.unexpected("the end of the statement"));
+        }
+        Ok(Statement { text: span.of(self.src).to_owned(), span, kind })
+    }
+
+    fn kind(&mut self) -> Parsed<StatementKind> {
+        if self.at_query() {
+            return Ok(StatementKind::Query(self.query()?));
+        }
+        if self.word("SHOW") {
+            self.show()
+        } else if self.word("DESCRIBE") || self.word("DESC") {
+            Ok(StatementKind::Describe { target: self.target()? })
+        } else if self.word("SUMMARIZE") || self.word("SUMMARISE") {
+            Ok(StatementKind::Summarize { target: self.target()? })
+        } else if self.word("CREATE") {
+            self.create()
+        } else if self.word("DROP") {
+            self.drop()
+        } else if self.word("SET") || self.word("RESET") || self.word("USE") {
+            self.set()
+        } else if self.word("COPY") {
+            self.copy()
+        } else if self.word("EXPLAIN") {
+            self.explain()
+        } else {
+            Err(self.refused())
+        }
+    }
+
+    fn show(&mut self) -> Parsed<StatementKind> {
+        if self.word("DATASETS") {
+            return Ok(StatementKind::ShowDatasets { like: self.like()? });
+        }
+        if self.word("TABLES") || self.word("VIEWS") {
+            return Ok(StatementKind::ShowTables { like: self.like()? });
+        }
+        if self.word("MODELS") {
+            return Ok(StatementKind::ShowModels { like: self.like()? });
+        }
+        if self.word("ALL") || self.word("SETTINGS") {
+            return Ok(StatementKind::ShowSetting { key: None });
+        }
+        if self.peek_word("FUNCTIONS") {
+            self.at = 0;
+            return Ok(StatementKind::Query(self.rest_as_query()));
+        }
+        for (word, hint) in [
+            ("COLUMNS", "use DESCRIBE name"),
+            ("FIELDS", "use DESCRIBE name"),
+            ("CREATE", "use DESCRIBE name"),
+            ("DATABASES", "use SHOW DATASETS"),
+            ("SCHEMAS", "use SHOW DATASETS"),
+            ("CATALOGS", "use SHOW DATASETS"),
+        ] {
+            if self.peek_word(word) {
+                return Err(Problem::unsupported(self.here(), format!("SHOW {word} is not supported"), hint));
+            }
+        }
+        let what = "DATASETS, TABLES, MODELS, FUNCTIONS, ALL or a setting";
+        let Some(token) = self.peek().copied() else { return Err(self.unexpected(what)) };
+        let near = crate::problem::did_you_mean(
+            token.span.of(self.src),
+            ["DATASETS", "TABLES", "MODELS", "FUNCTIONS", "SETTINGS"],
+        );
+        if let Some(near) = near {
+            return Err(self.unexpected(what).hint(format!("did you mean SHOW {near}?")));
+        }
+        Ok(StatementKind::ShowSetting { key: Some(self.key()?) })
+    }
+
+    fn like(&mut self) -> Parsed<Option<String>> {
+        if self.word("LIKE") || self.word("ILIKE") {
+            return Ok(Some(self.string("a pattern such as 'click%'")?.0));
+        }
+        Ok(None)
+    }
+
+    fn target(&mut self) -> Parsed<Target> {
+        if self.peek_word("TABLE") && self.tokens.len() > self.at + 1 {
+            self.at += 1;
+        } else if self.at_query() {
+            return Ok(Target::Query(self.query()?));
+        }
+        if self.peek().is_some_and(|token| token.kind == TokenKind::String) {
+            let (path, span) = self.string("a file")?;
+            return Ok(Target::File { path, span });
+        }
+        Ok(Target::Name(self.name("a dataset, a table, a 'file' or a query")?))
+    }
+
+    fn create(&mut self) -> Parsed<StatementKind> {
+        let replace = self.word("OR");
+        if replace {
+            self.expect_word("REPLACE")?;
+        }
+        let temp = self.word("TEMP") || self.word("TEMPORARY");
+        if self.word("MODEL") {
+            return self.create_model(replace);
+        }
+        let view = self.peek_word("VIEW");
+        if !view && !self.peek_word("TABLE") {
+            let what = self.peek().map_or("nothing", |token| token.span.of(self.src)).to_uppercase();
+            let hint = "Carrel creates a TABLE, a VIEW or a MODEL, each AS SELECT …";
+            return Err(Problem::unsupported(self.here(), format!("CREATE {what} is not supported"), hint));
+        }
+        self.at += 1;
+        let if_not_exists = self.if_not_exists()?;
+        let name = self.name(if view { "a name for the view" } else { "a name for the table" })?;
+        if self.peek().is_some_and(|token| token.is_symbol(self.src, '(')) {
+            return Err(Problem::unsupported(
+                self.here(),
+                "a column list is not supported here",
+                format!("use CREATE TABLE {name} AS SELECT …; its columns are those of the query"),
+            ));
+        }
+        let query = self.as_query()?;
+        let create = Create { name, replace, if_not_exists, temp, query };
+        Ok(if view { StatementKind::CreateView(create) } else { StatementKind::CreateTable(create) })
+    }
+
+    fn create_model(&mut self, replace: bool) -> Parsed<StatementKind> {
+        let if_not_exists = self.if_not_exists()?;
+        let name = self.name("a name for the model")?;
+        if self.peek_word("TRANSFORM") {
+            let hint = "write the expressions into the query after AS";
+            return Err(Problem::unsupported(self.here(), "TRANSFORM is not supported", hint));
+        }
+        let options = if self.word("OPTIONS") { self.options()? } else { Vec::new() };
+        let query = self.as_query()?;
+        Ok(StatementKind::CreateModel(CreateModel { name, replace, if_not_exists, options, query }))
+    }
+
+    fn drop(&mut self) -> Parsed<StatementKind> {
+        let model = self.word("MODEL");
+        let object = match () {
+            () if self.word("TABLE") => Object::Table,
+            () if self.word("VIEW") => Object::View,
+            () if model => Object::Table,
+            () => {
+                let what = self.peek().map_or("nothing", |token| token.span.of(self.src)).to_uppercase();
+                let hint = "Carrel drops a TABLE, a VIEW or a MODEL of this session";
+                return Err(Problem::unsupported(self.here(), format!("DROP {what} is not supported"), hint));
+            }
+        };
+        let if_exists = self.word("IF");
+        if if_exists {
+            self.expect_word("EXISTS")?;
+        }
+        let name = self.name("a name")?;
+        if model {
+            return Ok(StatementKind::DropModel { name, if_exists });
+        }
+        Ok(StatementKind::Drop { object, name, if_exists })
+    }
+
+    fn set(&mut self) -> Parsed<StatementKind> {
+        let first = self.tokens[0];
+        if first.is_word(self.src, "RESET") {
+            let span = self.here();
+            return Ok(StatementKind::Set { key: self.key()?, value: None, span });
+        }
+        if first.is_word(self.src, "USE") {
+            let name = self.name("a schema, as in USE ads")?;
+            let value = Some(OptionValue::Text(name.to_string()));
+            return Ok(StatementKind::Set { key: "schema".to_owned(), value, span: name.span });
+        }
+        let start = self.here();
+        let key = self.key()?;
+        if !self.symbol('=') && !self.word("TO") {
+            return Err(self.unexpected("= and a value"));
+        }
+        let value = self.value()?;
+        Ok(StatementKind::Set { key, value: Some(value), span: start.to(self.before()) })
+    }
+
+    fn copy(&mut self) -> Parsed<StatementKind> {
+        let query = if self.peek().is_some_and(|token| token.is_symbol(self.src, '(')) {
+            self.parenthesised()?
+        } else {
+            let name = self.name("a name or (query)")?;
+            QueryText { text: format!("SELECT * FROM {}", name.to_sql()), span: name.span }
+        };
+        if self.peek_word("FROM") {
+            let hint = "read a file by its path: SELECT * FROM 'file.csv'";
+            return Err(Problem::unsupported(self.here(), "COPY … FROM is not supported", hint));
+        }
+        self.expect_word("TO")?;
+        let (file, file_span) = self.string("a file such as 'result.parquet'")?;
+        let mut options = Vec::new();
+        if self.word("STORED") {
+            self.expect_word("AS")?;
+            let span = self.here();
+            options.push(OptionEntry { name: "format".to_owned(), value: self.value()?, span });
+        }
+        let _ = self.word("WITH") || self.word("OPTIONS");
+        if self.peek().is_some_and(|token| token.is_symbol(self.src, '(')) {
+            options.extend(self.options()?);
+        }
+        Ok(StatementKind::Copy(Copy { query, file, file_span, options }))
+    }
+
+    fn explain(&mut self) -> Parsed<StatementKind> {
+        let analyze = self.word("ANALYZE") || self.word("ANALYSE");
+        let verbose = self.word("VERBOSE");
+        if !self.at_query() {
+            let hint = "EXPLAIN [ANALYZE] takes a query";
+            return Err(self.unexpected("a query").hint(hint));
+        }
+        Ok(StatementKind::Explain { analyze, verbose, query: self.query()? })
+    }
+
+    /// `(name = value, …)`, also `(name value, …)` as COPY has it.
+    fn options(&mut self) -> Parsed<Vec<OptionEntry>> {
+        let mut entries = Vec::new();
+        self.expect_symbol('(')?;
+        while !self.symbol(')') {
+            let start = self.here();
+            let name = self.key()?;
+            let _ = self.symbol('=');
+            let value = self.value()?;
+            entries.push(OptionEntry { name, value, span: start.to(self.before()) });
+            if !self.symbol(',') && !self.peek().is_some_and(|token| token.is_symbol(self.src, ')')) {
+                return Err(self.unexpected(", or )"));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn value(&mut self) -> Parsed<OptionValue> {
+        let _ = self.word("ARRAY");
+        if self.symbol('[') {
+            let mut values = Vec::new();
+            while !self.symbol(']') {
+                values.push(self.value()?);
+                if !self.symbol(',') && !self.peek().is_some_and(|token| token.is_symbol(self.src, ']')) {
+                    return Err(self.unexpected(", or ]"));
+                }
+            }
+            return Ok(OptionValue::List(values));
+        }
+        let start = self.here();
+        let negative = self.symbol('-');
+        let Some(token) = self.peek().copied() else { return Err(self.unexpected("a value")) };
+        let text = token.value(self.src);
+        let value = match token.kind {
+            TokenKind::Number => match text.replace('_', "").parse::<f64>() {
+                Ok(number) => OptionValue::Number(if negative { -number } else { number }),
+                Err(_) if negative => return Err(Problem::syntax(start, format!("-{text} is not a number"))),
+                // `512MB`, `30s`: a size or a time, judged by whoever owns the key
+                Err(_) => OptionValue::Text(text),
+            },
+            _ if negative => return Err(self.unexpected("a number after -")),
+            TokenKind::Word => match text.as_str() {
+                "true" => OptionValue::Bool(true),
+                "false" => OptionValue::Bool(false),
+                "null" => OptionValue::Null,
+                _ => OptionValue::Text(text),
+            },
+            TokenKind::String | TokenKind::QuotedName => OptionValue::Text(text),
+            TokenKind::Symbol => return Err(self.unexpected("a value")),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
+    fn as_query(&mut self) -> Parsed<QueryText> {
+        self.expect_word("AS")?;
+        if !self.at_query() {
+            return Err(self.unexpected("a query after AS"));
+        }
+        self.query()
+    }
+
+    fn at_query(&self) -> bool {
+        let Some(token) = self.peek() else { return false };
+        let word = QUERY_WORDS.iter().any(|word| token.is_word(self.src, word));
+        word || token.is_symbol(self.src, '(')
+    }
+
+    /// The rest of the statement as a query, after a look for what no SQL parser would explain well.
+    fn query(&mut self) -> Parsed<QueryText> {
+        let mut depth = 0_i32;
+        let mut open = Vec::new();
+        for token in &self.tokens[self.at..] {
+            match token.span.of(self.src) {
+                "(" if token.kind == TokenKind::Symbol => {
+                    depth += 1;
+                    open.push(*token);
+                }
+                ")" if token.kind == TokenKind::Symbol => {
+                    depth -= 1;
+                    if open.pop().is_none() {
+                        return Err(Problem::syntax(token.span, "this ) closes nothing"));
+                    }
+                }
+                word if depth == 0 && token.kind == TokenKind::Word => {
+                    if word.eq_ignore_ascii_case("VISUALISE") || word.eq_ignore_ascii_case("VISUALIZE") {
+                        let hint = "run the query without it; the result can be copied with COPY (query) TO 'file.csv'";
+                        return Err(Problem::unsupported(token.span, "VISUALISE is not supported", hint));
+                    }
+                }
+                _ => {}
+            }
+        }
+        match open.pop() {
+            Some(token) => Err(Problem::syntax(token.span, "this ( is not closed")),
+            None => Ok(self.rest_as_query()),
+        }
+    }
+
+    fn rest_as_query(&mut self) -> QueryText {
+        let span = self.here().to(self.tokens[self.tokens.len() - 1].span);
+        self.at = self.tokens.len();
+        QueryText { text: span.of(self.src).to_owned(), span }
+    }
+
+    /// `(query)`: the text between the parentheses.
+    fn parenthesised(&mut self) -> Parsed<QueryText> {
+        let open = self.here();
+        let mut depth = 0_usize;
+        for (i, token) in self.tokens.iter().enumerate().skip(self.at) {
+            if token.is_symbol(self.src, '(') {
+                depth += 1;
+            } else if token.is_symbol(self.src, ')') {
+                depth -= 1;
+            }
+            if depth == 0 {
+                let inner = &self.tokens[self.at + 1..i];
+                let (Some(first), Some(last)) = (inner.first(), inner.last()) else {
+                    return Err(Problem::syntax(open.to(token.span), "a query was expected in ( )"));
+                };
+                let span = first.span.to(last.span);
+                self.at = i + 1;
+                return Ok(QueryText { text: span.of(self.src).to_owned(), span });
+            }
+        }
+        Err(Problem::syntax(open, "this ( is not closed"))
+    }
+
+    fn if_not_exists(&mut self) -> Parsed<bool> {
+        if !self.word("IF") {
+            return Ok(false);
+        }
+        self.expect_word("NOT")?;
+        self.expect_word("EXISTS")?;
+        Ok(true)
+    }
+
+    fn name(&mut self, what: &str) -> Parsed<Name> {
+        let start = self.here();
+        let mut parts = Vec::new();
+        loop {
+            let Some(token) = self.peek().copied() else { return Err(self.unexpected(what)) };
+            if !matches!(token.kind, TokenKind::Word | TokenKind::QuotedName) {
+                return Err(self.unexpected(what));
+            }
+            parts.push(token.value(self.src));
+            self.at += 1;
+            if !self.symbol('.') {
+                break;
+            }
+        }
+        let span = start.to(self.before());
+        if parts.len() > 3 {
+            return Err(Problem::syntax(span, "a name has at most three parts: catalog.schema.table"));
+        }
+        Ok(Name { parts, span })
+    }
+
+    /// A dotted setting or option name in lower case.
+    fn key(&mut self) -> Parsed<String> {
+        let mut parts = Vec::new();
+        loop {
+            let Some(token) = self.peek().copied() else { return Err(self.unexpected("a name")) };
+            if token.kind == TokenKind::Symbol || token.kind == TokenKind::Number {
+                return Err(self.unexpected("a name"));
+            }
+            parts.push(token.value(self.src).to_lowercase());
+            self.at += 1;
+            if !self.symbol('.') {
+                return Ok(parts.join("."));
+            }
+        }
+    }
+
+    fn string(&mut self, what: &str) -> Parsed<(String, Span)> {
+        match self.peek().copied() {
+            Some(token) if token.kind == TokenKind::String => {
+                self.at += 1;
+                Ok((token.value(self.src), token.span))
+            }
+            _ => Err(self.unexpected(&format!("{what} in single quotes"))),
+        }
+    }
+
+    fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn peek_word(&self, word: &str) -> bool {
+        self.peek().is_some_and(|token| token.is_word(self.src, word))
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let found = self.peek_word(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn symbol(&mut self, symbol: char) -> bool {
+        let found = self.peek().is_some_and(|token| token.is_symbol(self.src, symbol));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect_word(&mut self, word: &str) -> Parsed<()> {
+        if self.word(word) { Ok(()) } else { Err(self.unexpected(word)) }
+    }
+
+    fn expect_symbol(&mut self, symbol: char) -> Parsed<()> {
+        if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected(&symbol.to_string())) }
+    }
+
+    /// The next token's place, or the end of the statement.
+    fn here(&self) -> Span {
+        match self.peek() {
+            Some(token) => token.span,
+            None => {
+                let end = self.before().end;
+                Span::new(end, end)
+            }
+        }
+    }
+
+    fn before(&self) -> Span {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or(Span::default(), |token| token.span)
+    }
+
+    fn unexpected(&self, wanted: &str) -> Problem {
+        let found = match self.peek() {
+            Some(token) => format!("found {}", shortened(token.span.of(self.src))),
+            None => "the statement ends".to_owned(),
+        };
+        Problem::syntax(self.here(), format!("{wanted} was expected here, {found}"))
+    }
+
+    fn refused(&self) -> Problem {
+        let token = self.tokens[0];
+        let text = token.span.of(self.src);
+        let upper = text.to_uppercase();
+        if text.starts_with(['%', '!', '?']) {
+            return Problem::syntax(token.span, "magics and shell commands are not part of SQL")
+                .hint("write the SQL statement by itself; a Python notebook has magics");
+        }
+        for (words, hint) in REFUSED {
+            if words.contains(&upper.as_str()) {
+                return Problem::unsupported(token.span, format!("{upper} is not supported"), *hint);
+            }
+        }
+        Problem::syntax(token.span, format!("a statement does not begin with {}", shortened(text)))
+            .suggest(text, FIRST_WORDS)
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(40).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short.replace('\n', " ")
+}
