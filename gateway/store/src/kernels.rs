@@ -1,0 +1,1 @@
+//! Kernels and sessions: what must be adopted after a restart.
