@@ -1,0 +1,502 @@
+//! The packets of the control socket, as in `docs/architecture.md`, "spawnd: requests".
+//!
+//! One JSON object a packet. A request carries names only: no paths, no flags, no uids.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::names::{JailId, RelPath, SpecId, UserName};
+
+/// The longest packet either side sends or takes.
+pub const MAX_PACKET: usize = 64 * 1024;
+/// The most descriptors that one packet carries.
+pub const MAX_FDS: usize = 64;
+/// The longest tag in the descriptor store.
+pub const MAX_TAG: usize = 256;
+
+/// What the gateway may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Who is there, and which layers does this host give?
+    Hello {},
+    /// Start a jail. The reply carries a pidfd of its pid 1.
+    Start(Start),
+    /// The running jails, in order of id, after the given one; as many as a packet holds.
+    List {
+        /// Only ids that sort after this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<JailId>,
+    },
+    /// End a jail and all that belongs to it; answered once nothing of it is left.
+    Stop {
+        /// Which jail.
+        id: JailId,
+    },
+    /// What a running jail uses.
+    Stats {
+        /// Which jail.
+        id: JailId,
+    },
+    /// How an ended jail ended.
+    Exit {
+        /// Which jail.
+        id: JailId,
+    },
+    /// Keep the descriptor sent with this packet. A descriptor with the same tag is replaced.
+    FdPut {
+        /// Its name, at most [`MAX_TAG`] bytes.
+        tag: String,
+    },
+    /// Hand back descriptors whose tag begins with `prefix`, in order of tag, and forget them.
+    FdTake {
+        /// Beginning of the tag; empty for all.
+        prefix: String,
+        /// The most to hand back; never more than [`MAX_FDS`].
+        max: usize,
+    },
+    /// Close a kept descriptor. Dropping one that is not there is not an error.
+    FdDrop {
+        /// Its name.
+        tag: String,
+    },
+    /// End once no jail is left.
+    Shutdown {
+        /// What becomes of the jails that still run.
+        jails: ShutdownJails,
+    },
+}
+
+/// A jail to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Whose jail.
+    pub user: UserName,
+    /// Its id, unique among running jails.
+    pub id: JailId,
+    /// Which kind.
+    pub profile: Profile,
+    /// Which kernel; needed for [`Profile::Kernel`], not taken for [`Profile::Desk`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernelspec: Option<SpecId>,
+    /// Where the kernel begins, below the home.
+    #[serde(default)]
+    pub cwd: RelPath,
+}
+
+/// The kinds of jail that can be asked for. (A kernel's engine is started by spawnd itself.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// `carrel-shim` and a kernel.
+    Kernel,
+    /// `carrel-desk`.
+    Desk,
+}
+
+/// What becomes of running jails at shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShutdownJails {
+    /// Let them run; spawnd ends with the last one, unless somebody says hello before.
+    #[serde(rename = "keep-if-any")]
+    KeepIfAny,
+    /// Stop them all first.
+    #[serde(rename = "stop")]
+    Stop,
+}
+
+/// An answer: `{"ok":…}` or `{"err":{"code","message"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply<T> {
+    /// Done.
+    Ok(T),
+    /// Not done, and why.
+    Err(Refusal),
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what was wrong and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with a readable message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The packet is not a request.
+    BadRequest,
+    /// No such jail, kernelspec or record.
+    NotFound,
+    /// A jail with this id runs already.
+    Exists,
+    /// A required layer is missing, or the settings forbid it.
+    Refused,
+    /// A bound is reached.
+    Limit,
+    /// A fault of the host or of spawnd.
+    Internal,
+}
+
+/// How jails are built on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By root: a distinct uid per user.
+    Root,
+    /// By an ordinary user, inside a user namespace; all jails share that user's uid.
+    Userns,
+    /// Without namespaces; only where the settings name it.
+    Degraded,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Userns => "userns",
+            Self::Degraded => "degraded",
+        })
+    }
+}
+
+/// The layers of a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerName {
+    /// A private read-only root.
+    Mount,
+    /// Own processes only.
+    Pid,
+    /// No network.
+    Net,
+    /// Own System V and POSIX IPC.
+    Ipc,
+    /// Own host name.
+    Uts,
+    /// An own user namespace with one id.
+    User,
+    /// A uid that no other user has.
+    Uid,
+    /// Own cgroup view.
+    Cgroup,
+    /// A memory limit.
+    Memory,
+    /// A limit on processes.
+    Pids,
+    /// A limit on processor time.
+    Cpu,
+    /// File rules as a second wall.
+    Landlock,
+    /// The system call filter.
+    Seccomp,
+    /// No set-uid programs.
+    NoNewPrivs,
+    /// No capabilities.
+    Capabilities,
+    /// Descriptors, file size, locked memory, core dumps.
+    Rlimits,
+}
+
+impl LayerName {
+    /// The layers without which no jail is started in `root` and `userns` mode unless the settings say otherwise.
+    pub const REQUIRED: [Self; 11] = [
+        Self::Mount,
+        Self::Pid,
+        Self::Net,
+        Self::Ipc,
+        Self::Uts,
+        Self::User,
+        Self::Landlock,
+        Self::Seccomp,
+        Self::NoNewPrivs,
+        Self::Capabilities,
+        Self::Rlimits,
+    ];
+}
+
+impl fmt::Display for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::User => "user",
+            Self::Uid => "uid",
+            Self::Cgroup => "cgroup",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::NoNewPrivs => "no_new_privs",
+            Self::Capabilities => "capabilities",
+            Self::Rlimits => "rlimits",
+        })
+    }
+}
+
+/// Whether a layer is in force: `"on"` or `"off: why"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerState {
+    /// In force.
+    On,
+    /// Not, and why.
+    Off(String),
+}
+
+impl LayerState {
+    /// Whether it is in force.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
+impl fmt::Display for LayerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::On => f.write_str("on"),
+            Self::Off(why) => write!(f, "off: {why}"),
+        }
+    }
+}
+
+impl Serialize for LayerState {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LayerState {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        match text.strip_prefix("off: ") {
+            Some(why) => Ok(Self::Off(why.to_owned())),
+            None if text == "on" => Ok(Self::On),
+            None => Err(serde::de::Error::custom(format!("expected \"on\" or \"off: why\", not {text:?}"))),
+        }
+    }
+}
+
+/// Every layer and whether it is in force.
+pub type LayerReport = BTreeMap<LayerName, LayerState>;
+
+/// Answer to [`Request::Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Of the program.
+    pub version: String,
+    /// Of the program.
+    pub pid: i32,
+    /// How jails are built.
+    pub mode: Mode,
+    /// What this host gives.
+    pub layers: LayerReport,
+}
+
+/// Answer to [`Request::Start`], with a pidfd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The jail.
+    pub id: JailId,
+    /// Its pid 1, as the host counts.
+    pub pid: i32,
+    /// The uid that it runs as, as the host counts.
+    pub uid: u32,
+    /// What is in force.
+    pub layers: LayerReport,
+    /// Where the program inside listens.
+    pub socket: PathBuf,
+}
+
+/// One running jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailInfo {
+    /// Its id.
+    pub id: JailId,
+    /// Whose.
+    pub user: UserName,
+    /// Which kind.
+    pub profile: Profile,
+    /// Which kernel.
+    #[serde(default)]
+    pub kernelspec: Option<SpecId>,
+    /// Its pid 1, as the host counts.
+    pub pid: i32,
+    /// Its uid, as the host counts.
+    pub uid: u32,
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// What is in force.
+    pub layers: LayerReport,
+    /// Where the program inside listens.
+    pub socket: PathBuf,
+    /// Whether its engine runs now.
+    pub engine: bool,
+}
+
+/// Answer to [`Request::List`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailList {
+    /// In order of id.
+    pub jails: Vec<JailInfo>,
+    /// Whether there are more after the last of these.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// What a jail uses (its engine included); a figure is null where the host does not give it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Memory now.
+    pub memory_bytes: Option<u64>,
+    /// Most memory so far.
+    pub memory_peak_bytes: Option<u64>,
+    /// The limit, of kernel and engine together.
+    pub memory_limit_bytes: Option<u64>,
+    /// Processor time so far.
+    pub cpu_usec: Option<u64>,
+    /// Processes and threads now.
+    pub pids: Option<u64>,
+    /// How often the limit killed something.
+    pub oom_kills: Option<u64>,
+}
+
+/// How a jail ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exited {
+    /// Exit code of pid 1.
+    pub code: Option<i32>,
+    /// Signal that ended pid 1.
+    pub signal: Option<i32>,
+    /// Whether the memory limit killed something in it.
+    pub oom: bool,
+}
+
+/// Answer to [`Request::FdTake`]: the tags, in the order of the descriptors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tags {
+    /// One per descriptor.
+    pub tags: Vec<String>,
+}
+
+/// Answer to [`Request::Shutdown`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// How many jails still run.
+    pub jails: usize,
+}
+
+/// Answer to requests that have nothing to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Request, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn requests_are_the_bytes_of_the_architecture() {
+        let cases = [
+            (r#"{"op":"hello"}"#, Request::Hello {}),
+            (r#"{"op":"list"}"#, Request::List { after: None }),
+            (r#"{"op":"fd_put","tag":"ws/1"}"#, Request::FdPut { tag: "ws/1".into() }),
+            (r#"{"op":"fd_take","prefix":"ws/","max":3}"#, Request::FdTake { prefix: "ws/".into(), max: 3 }),
+            (r#"{"op":"fd_drop","tag":"x"}"#, Request::FdDrop { tag: "x".into() }),
+            (
+                r#"{"op":"shutdown","jails":"keep-if-any"}"#,
+                Request::Shutdown { jails: ShutdownJails::KeepIfAny },
+            ),
+            (
+                r#"{"op":"start","user":"ada","id":"k-1","profile":"kernel","kernelspec":"carrel","cwd":"a/b"}"#,
+                Request::Start(Start {
+                    user: "ada".parse().unwrap(),
+                    id: "k-1".parse().unwrap(),
+                    profile: Profile::Kernel,
+                    kernelspec: Some("carrel".parse().unwrap()),
+                    cwd: "a/b".parse().unwrap(),
+                }),
+            ),
+        ];
+        for (text, request) in cases {
+            assert_eq!(parse(text).unwrap(), request);
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_request_must_not_carry_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"op":"exec"}"#,
+            r#"{"op":"stop"}"#,
+            r#"{"op":"stop","id":"../x"}"#,
+            r#"{"op":"start","user":"Root","id":"k","profile":"kernel"}"#,
+            r#"{"op":"start","user":"ada","id":"k","profile":"engine"}"#,
+            r#"{"op":"start","user":"ada","id":"k","profile":"desk","uid":0}"#,
+            r#"{"op":"start","user":"ada","id":"k","profile":"kernel","kernelspec":"a","cwd":"/etc"}"#,
+            r#"{"op":"start","user":"ada","id":"k","profile":"kernel","argv":["/bin/sh"]}"#,
+            r#"{"op":"stop","id":"k","force":true}"#,
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_and_layers_have_their_shape() {
+        let refused: Reply<Done> = Reply::Err(Refusal::new(ErrorCode::NotFound, "no jail k"));
+        assert_eq!(
+            serde_json::to_string(&refused).unwrap(),
+            r#"{"err":{"code":"not_found","message":"no jail k"}}"#
+        );
+        let mut layers = LayerReport::new();
+        layers.insert(LayerName::NoNewPrivs, LayerState::On);
+        layers.insert(LayerName::Uid, LayerState::Off("shared".into()));
+        let text = serde_json::to_string(&Reply::Ok(&layers)).unwrap();
+        assert_eq!(text, r#"{"ok":{"uid":"off: shared","no_new_privs":"on"}}"#);
+        let Reply::Ok(back) = serde_json::from_str::<Reply<LayerReport>>(&text).unwrap() else {
+            panic!("an error")
+        };
+        assert_eq!(back, layers);
+        assert!(serde_json::from_str::<LayerState>("\"maybe\"").is_err());
+    }
+
+    proptest! {
+        /// Bytes from outside are a request or an error, never a panic; and a request survives the way out and back.
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(request) = serde_json::from_slice::<Request>(&bytes) {
+                let text = serde_json::to_string(&request).unwrap();
+                prop_assert_eq!(parse(&text).unwrap(), request);
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What spawnd is told once, at start, on descriptor 0. No later request can widen it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::SpecId;
+use crate::protocol::LayerName;
+
+/// Everything that spawnd needs to know. Start from [`Settings::new`]; the rest has working defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Sockets and jail folders; made if missing, must belong to whoever runs spawnd.
+    pub runtime: PathBuf,
+    /// Holds `homes/`, `spawnd/` (uid table) and `scratch/`, which spawnd makes and owns.
+    pub state: PathBuf,
+    /// Who may speak to the control socket (besides uid 0).
+    pub gateway_uid: u32,
+    /// Group of the gateway, which may enter the jails' runtime folders.
+    pub gateway_gid: u32,
+    /// The first uid given to a user in `root` mode.
+    #[serde(default = "default_uid_base")]
+    pub uid_base: u32,
+    /// How many uids may be given out.
+    #[serde(default = "default_uid_count")]
+    pub uid_count: u32,
+    /// How to build jails.
+    #[serde(default)]
+    pub mode: ModePreference,
+    /// Layers without which no jail is started; `None` for [`LayerName::REQUIRED`] (in `degraded` mode: landlock and seccomp).
+    #[serde(default)]
+    pub required: Option<Vec<LayerName>>,
+    /// Our programs.
+    pub programs: Programs,
+    /// The kernels that may be started.
+    #[serde(default)]
+    pub kernelspecs: BTreeMap<SpecId, Kernelspec>,
+    /// Folders of the host that every jail sees, read-only, at the same path. Links among them are kept as links.
+    #[serde(default = "default_system")]
+    pub system: Vec<PathBuf>,
+    /// Folders that engines see, read-only, at the same path.
+    #[serde(default)]
+    pub datasets: Vec<PathBuf>,
+    /// Shown to engines as `/etc/carrel/engine.toml`.
+    #[serde(default)]
+    pub engine_config: Option<PathBuf>,
+    /// Copied into a home when it is made.
+    #[serde(default)]
+    pub skeleton: Option<PathBuf>,
+    /// Limits of a kernel's jail.
+    #[serde(default = "Limits::kernel")]
+    pub kernel_limits: Limits,
+    /// Limits of a desk's jail.
+    #[serde(default = "Limits::desk")]
+    pub desk_limits: Limits,
+    /// Limits of an engine's jail.
+    #[serde(default = "Limits::engine")]
+    pub engine_limits: Limits,
+    /// The most jails at once, engines not counted.
+    #[serde(default = "default_max_jails")]
+    pub max_jails: usize,
+}
+
+impl Settings {
+    /// Settings with defaults for all that can have one.
+    #[must_use]
+    pub fn new(
+        runtime: PathBuf,
+        state: PathBuf,
+        gateway_uid: u32,
+        gateway_gid: u32,
+        programs: Programs,
+    ) -> Self {
+        Self {
+            runtime,
+            state,
+            gateway_uid,
+            gateway_gid,
+            uid_base: default_uid_base(),
+            uid_count: default_uid_count(),
+            mode: ModePreference::Auto,
+            required: None,
+            programs,
+            kernelspecs: BTreeMap::new(),
+            system: default_system(),
+            datasets: Vec::new(),
+            engine_config: None,
+            skeleton: None,
+            kernel_limits: Limits::kernel(),
+            desk_limits: Limits::desk(),
+            engine_limits: Limits::engine(),
+            max_jails: default_max_jails(),
+        }
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("spawnd.sock")
+    }
+}
+
+/// How the host's mode is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModePreference {
+    /// `root` for root, `userns` for anybody else; never `degraded`.
+    #[default]
+    Auto,
+    /// `root` or nothing.
+    Root,
+    /// `userns` or nothing.
+    Userns,
+    /// No namespaces, for a container that has one user and nothing else in it.
+    Degraded,
+}
+
+/// Paths of our programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Programs {
+    /// `carrel-shim`.
+    pub shim: PathBuf,
+    /// `carrel-desk`.
+    pub desk: PathBuf,
+    /// `carrel-engine`; without it kernels have no engine socket.
+    #[serde(default)]
+    pub engine: Option<PathBuf>,
+}
+
+/// A kernel that may be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernelspec {
+    /// As in `kernel.json`, with `{connection_file}`; resolved inside the jail.
+    pub argv: Vec<String>,
+    /// Added to the jail's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How the kernel is interrupted.
+    #[serde(default)]
+    pub interrupt: Interrupt,
+    /// Folders (or files) of the host that this kernel sees, read-only, at the same path.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Jupyter's two ways of interrupting a kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interrupt {
+    /// SIGINT.
+    #[default]
+    Signal,
+    /// `interrupt_request` on the control channel.
+    Message,
+}
+
+impl Interrupt {
+    /// The word for `carrel-shim --interrupt`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Message => "message",
+        }
+    }
+}
+
+/// Bounds of a jail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of the whole jail, its temporary files included.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Processors (1.5 is one and a half).
+    pub cpu: Option<f64>,
+    /// Descriptors a process may hold.
+    pub fds: u64,
+    /// Size of `/tmp`.
+    pub tmp_bytes: u64,
+    /// Size of `/dev/shm`.
+    pub shm_bytes: u64,
+    /// Files in `/tmp`, and in `/dev/shm`.
+    pub tmp_inodes: u64,
+    /// Largest file a process may write.
+    pub file_bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+impl Limits {
+    /// Defaults for kernels: 2 GiB, 256 processes.
+    #[must_use]
+    pub fn kernel() -> Self {
+        Self {
+            memory_bytes: Some(2 * GIB),
+            pids: Some(256),
+            cpu: None,
+            fds: 4096,
+            tmp_bytes: 512 * MIB,
+            shm_bytes: 256 * MIB,
+            tmp_inodes: 65536,
+            file_bytes: 64 * GIB,
+        }
+    }
+
+    /// Defaults for desks: 1 GiB, 512 processes (terminals run programs).
+    #[must_use]
+    pub fn desk() -> Self {
+        Self { memory_bytes: Some(GIB), pids: Some(512), ..Self::kernel() }
+    }
+
+    /// Defaults for engines: 4 GiB, 512 threads.
+    #[must_use]
+    pub fn engine() -> Self {
+        Self { memory_bytes: Some(4 * GIB), pids: Some(512), ..Self::kernel() }
+    }
+}
+
+fn default_uid_base() -> u32 {
+    200_000
+}
+
+fn default_uid_count() -> u32 {
+    60_000
+}
+
+fn default_max_jails() -> usize {
+    2000
+}
+
+fn default_system() -> Vec<PathBuf> {
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"].map(PathBuf::from).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_settings_text_is_enough_and_survives_the_way() {
+        let text = r#"{"runtime":"/run/carrel/x","state":"/var/lib/carrel","gateway_uid":990,"gateway_gid":990,
+            "programs":{"shim":"/opt/carrel/bin/carrel-shim","desk":"/opt/carrel/bin/carrel-desk"},
+            "kernelspecs":{"carrel":{"argv":["carrel-kernel","-f","{connection_file}"],"interrupt":"message"}}}"#;
+        let settings: Settings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings.mode, ModePreference::Auto);
+        assert_eq!(settings.kernel_limits, Limits::kernel());
+        assert_eq!(settings.socket(), PathBuf::from("/run/carrel/x/spawnd.sock"));
+        let again: Settings = serde_json::from_slice(&serde_json::to_vec(&settings).unwrap()).unwrap();
+        assert_eq!(again, settings);
+    }
+
+    #[test]
+    fn a_misspelled_setting_is_an_error() {
+        let text = r#"{"runtime":"/r","state":"/s","gateway_uid":1,"gateway_gid":1,"programs":{"shim":"/a","desk":"/b"},"requird":[]}"#;
+        assert!(serde_json::from_str::<Settings>(text).unwrap_err().to_string().contains("requird"));
+    }
+}
