@@ -1,0 +1,87 @@
+//! Every long-lived handle, built once, in order.
+
+use crate::accounts::Accounts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::cookies::Keys;
+use crate::kernels::Kernels;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::servers::ServersHandle;
+use crate::spawnd::SpawndHandle;
+use crate::store::StoreHandle;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// What every handler may reach. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Handles>);
+
+/// The handles behind an [`App`].
+pub struct Handles {
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: StoreHandle,
+    /// The privileged helper.
+    pub spawnd: SpawndHandle,
+    /// The users' servers.
+    pub servers: ServersHandle,
+    /// The users' kernels.
+    pub kernels: Kernels,
+    /// Local accounts: passwords and their throttle.
+    pub accounts: Accounts,
+    /// Signs cookies and form tokens.
+    pub keys: Keys,
+    /// The time.
+    pub clock: Clock,
+    /// How the program ends.
+    pub lifecycle: Lifecycle,
+    /// Figures.
+    pub metrics: Metrics,
+}
+
+impl App {
+    /// Builds the handles that depend on others.
+    pub fn new(config: Config, store: StoreHandle, spawnd: SpawndHandle, keys: Keys, clock: Clock) -> Self {
+        let config = Arc::new(config);
+        let lifecycle = Lifecycle::default();
+        let metrics = Metrics::default();
+        let kernels = Kernels::new(
+            Arc::clone(&config),
+            store.clone(),
+            spawnd.clone(),
+            clock.clone(),
+            lifecycle.clone(),
+            metrics.clone(),
+        );
+        let servers =
+            ServersHandle::new(store.clone(), spawnd.clone(), kernels.clone(), clock.clone(), metrics.clone());
+        let accounts = Accounts::new(store.clone(), clock.clone(), &config.auth);
+        Self(Arc::new(Handles {
+            config,
+            store,
+            spawnd,
+            servers,
+            kernels,
+            accounts,
+            keys,
+            clock,
+            lifecycle,
+            metrics,
+        }))
+    }
+}
+
+impl Deref for App {
+    type Target = Handles;
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}

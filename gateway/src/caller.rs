@@ -1,0 +1,324 @@
+//! Who makes a request, and what they may do.
+//!
+//! A route group's layer finds the [`Caller`] once (from a token or a cookie) and puts it into the request; handlers take it as an
+//! extractor and ask [`Caller::require`], whose [`Permit`] later functions demand. A caller who lacks a scope altogether gets 403; one who
+//! holds it for other targets gets 404, as if the target did not exist.
+
+use crate::app::App;
+use crate::cookies::{self, HUB_PATH, LOGIN, XSRF};
+use crate::error::{Error, Result};
+use axum::extract::FromRequestParts;
+use carrel_hub::role::Role;
+use carrel_hub::scope::Access;
+use carrel_hub::{Scope, ScopeSet, Secret, Target, UserName};
+use carrel_store::{Login, Token, User};
+use http::{HeaderMap, Method, header, request::Parts};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use time::Duration;
+
+/// A token's last use is written at most this often.
+const TOUCH: Duration = Duration::seconds(30);
+
+/// Who makes this request. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    user: Option<User>,
+    scopes: ScopeSet,
+    members: BTreeMap<String, BTreeSet<String>>,
+    via: Via,
+}
+
+/// By which credential a caller is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By none.
+    #[default]
+    Nobody,
+    /// By an API token.
+    Token(Token),
+    /// By a browser's cookie.
+    Login(Login),
+}
+
+/// Proof that the caller may do what a function is about to do. Only [`Caller::require`] makes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Permit(());
+
+impl Caller {
+    /// Nobody.
+    pub fn nobody() -> Self {
+        Self(Arc::new(Inner::default()))
+    }
+
+    /// The user, if anybody is signed in.
+    pub fn user(&self) -> Option<&User> {
+        self.0.user.as_ref()
+    }
+
+    /// The user; nobody is [`Error::Unauthenticated`].
+    pub fn signed_in(&self) -> Result<&User> {
+        self.user().ok_or(Error::Unauthenticated)
+    }
+
+    /// By which credential.
+    pub fn via(&self) -> &Via {
+        &self.0.via
+    }
+
+    /// The login behind a cookie caller.
+    pub fn login_id(&self) -> Option<i64> {
+        if let Via::Login(login) = &self.0.via { Some(login.id) } else { None }
+    }
+
+    /// The browser session, for cookie callers and tokens that belong to one.
+    pub fn session_id(&self) -> Option<&str> {
+        match &self.0.via {
+            Via::Nobody => None,
+            Via::Token(t) => t.session_id.as_deref(),
+            Via::Login(l) => Some(&l.session_id),
+        }
+    }
+
+    /// All that the caller holds.
+    pub fn scopes(&self) -> &ScopeSet {
+        &self.0.scopes
+    }
+
+    /// May this caller use `scope` on `target`?
+    pub fn has(&self, scope: &str, target: Target<'_>) -> bool {
+        self.access(scope, target) == Access::Granted
+    }
+
+    /// Demands `scope` on `target`.
+    pub fn require(&self, scope: &str, target: Target<'_>) -> Result<Permit> {
+        self.require_any(&[scope], target)
+    }
+
+    /// Demands any of `scopes` on `target`.
+    pub fn require_any(&self, scopes: &[&str], target: Target<'_>) -> Result<Permit> {
+        self.signed_in()?;
+        let mut elsewhere = false;
+        for scope in scopes {
+            match self.access(scope, target) {
+                Access::Granted => return Ok(Permit(())),
+                Access::Elsewhere => elsewhere = true,
+                Access::Lacking => {}
+            }
+        }
+        if elsewhere {
+            return Err(not_found(target));
+        }
+        Err(Error::Forbidden(format!("Action is not authorized with current scopes; requires any of [{}]", scopes.join(", "))))
+    }
+
+    /// Whether a user is a member of a group that the caller's scopes name.
+    pub fn member(&self, group: &str, user: &str) -> bool {
+        self.0.members.get(group).is_some_and(|m| m.contains(user))
+    }
+
+    fn access(&self, scope: &str, target: Target<'_>) -> Access {
+        self.0.scopes.access(scope, target, &|g, u| self.member(g, u))
+    }
+}
+
+/// The same answer for what does not exist and for what the caller may not know.
+pub fn not_found(target: Target<'_>) -> Error {
+    Error::NotFound(match target {
+        Target::Hub | Target::List => "not found".to_owned(),
+        Target::User(u) => format!("no such user: {u}"),
+        Target::Server(u, "") => format!("no such user or server: {u}"),
+        Target::Server(u, s) => format!("no such server: {u}/{s}"),
+        Target::Group(g) => format!("no such group: {g}"),
+        Target::Service(s) => format!("no such service: {s}"),
+    })
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Error::internal(format!("no caller layer above {}", parts.uri.path())))
+    }
+}
+
+/// The caller of a Hub API request: token, or login cookie with form token. A bad token is nobody, it never falls back to the cookie.
+pub async fn of_api(app: &App, parts: &Parts) -> Result<Caller> {
+    if let Some(presented) = bearer(&parts.headers) {
+        return by_token(app, presented).await;
+    }
+    let caller = by_login_cookie(app, &parts.headers).await?;
+    if caller.user().is_none() {
+        return Ok(caller);
+    }
+    let writes = !is_safe(&parts.method);
+    if writes && has_body(&parts.headers) && !is_json(&parts.headers) {
+        return Err(Error::Forbidden("a request with a cookie must send application/json".into()));
+    }
+    // a script's read needs the form token too: another site's script cannot know it
+    let navigates = header_is(&parts.headers, "sec-fetch-mode", "navigate");
+    if writes || !navigates {
+        check_xsrf(app, parts, caller.login_id(), HUB_PATH)?;
+    }
+    Ok(caller)
+}
+
+/// The caller of a page: the login cookie only. Forms carry their form token in the body and check it themselves.
+pub async fn of_page(app: &App, parts: &Parts) -> Result<Caller> {
+    by_login_cookie(app, &parts.headers).await
+}
+
+/// The caller of a request below `/user/{user}/`: token, or that user's cookie with form token for writes.
+pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<Caller> {
+    if let Some(presented) = bearer(&parts.headers) {
+        return by_token(app, presented).await;
+    }
+    let websocket = is_websocket(&parts.headers);
+    if websocket && let Some(token) = query_value(parts, "token") {
+        return by_token(app, &token).await;
+    }
+    let Some(value) = cookies::read(&parts.headers, &cookies::user_cookie_name(user)) else { return Ok(Caller::nobody()) };
+    let Some(login) = app.keys.read_user_cookie(value, user) else { return Ok(Caller::nobody()) };
+    let now = app.clock.now();
+    let found = app.store.call(move |s| s.login_by_id(login, now)).await?;
+    let Some(login) = found else { return Ok(Caller::nobody()) };
+    let caller = of_login(app, login).await?;
+    if websocket {
+        check_origin(&parts.headers)?;
+    } else if !is_safe(&parts.method) {
+        check_xsrf(app, parts, caller.login_id(), &cookies::user_path(user))?;
+    }
+    Ok(caller)
+}
+
+/// Demands the form token of a cookie caller, in the header or the query.
+pub fn check_xsrf(app: &App, parts: &Parts, login: Option<i64>, path: &str) -> Result<()> {
+    let given = parts.headers.get("x-xsrftoken").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let given = given.or_else(|| query_value(parts, XSRF));
+    check_xsrf_value(app, &parts.headers, given.as_deref(), login, path)
+}
+
+/// Demands that `given` is the browser's form token and that we made it for this login.
+pub fn check_xsrf_value(
+    app: &App,
+    headers: &HeaderMap,
+    given: Option<&str>,
+    login: Option<i64>,
+    path: &str,
+) -> Result<()> {
+    let refuse = |why: &str| Error::Forbidden(format!("XSRF check failed: {why}"));
+    let given = given.ok_or_else(|| refuse("the _xsrf argument or X-XSRFToken header is missing"))?;
+    let kept = cookies::read(headers, XSRF).ok_or_else(|| refuse("the _xsrf cookie is missing"))?;
+    if given != kept || !app.keys.xsrf_is_valid(given, login, path) {
+        return Err(refuse("the _xsrf value does not fit this login; load the page again"));
+    }
+    Ok(())
+}
+
+/// A websocket with a cookie must come from a page of this host.
+fn check_origin(headers: &HeaderMap) -> Result<()> {
+    let Some(origin) = headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()) else { return Ok(()) };
+    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let from = origin.split_once("://").map_or("", |(_, h)| h);
+    if !host.is_empty() && from.eq_ignore_ascii_case(host) {
+        Ok(())
+    } else {
+        Err(Error::Forbidden("a websocket of another site is not accepted".into()))
+    }
+}
+
+async fn by_token(app: &App, presented: &str) -> Result<Caller> {
+    let Some(secret) = Secret::presented(presented) else { return Ok(Caller::nobody()) };
+    let (hash, now) = (secret.hash(), app.clock.now());
+    let found = app
+        .store
+        .call(move |s| {
+            let Some(token) = s.token_by_hash(&hash, now)? else { return Ok(None) };
+            if token.last_activity.is_none_or(|last| now - last >= TOUCH) {
+                // a full disk must not lock people out: the note may be lost
+                let _ = s.touch_token(token.id, now);
+            }
+            Ok(s.user_by_id(token.user_id)?.map(|user| (token, user)))
+        })
+        .await?;
+    let Some((token, user)) = found else { return Ok(Caller::nobody()) };
+    let given: Vec<Scope> = token.scopes.iter().filter_map(|s| Scope::parse(s).ok()).collect();
+    let held = Role::held_by(user.name.as_str(), user.admin);
+    let members = members_named(app, &[&ScopeSet::resolve(&given, user.name.as_str()), &held]).await?;
+    let scopes = ScopeSet::for_token(&given, user.name.as_str(), &held, &|g, u| {
+        members.get(g).is_some_and(|m| m.contains(u))
+    });
+    Ok(Caller(Arc::new(Inner { user: Some(user), scopes, members, via: Via::Token(token) })))
+}
+
+async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
+    let Some(secret) = cookies::read(headers, LOGIN).and_then(Secret::presented) else { return Ok(Caller::nobody()) };
+    let (hash, now) = (secret.hash(), app.clock.now());
+    match app.store.call(move |s| s.login_by_hash(&hash, now)).await? {
+        Some(login) => of_login(app, login).await,
+        None => Ok(Caller::nobody()),
+    }
+}
+
+/// The caller behind a login.
+pub async fn of_login(app: &App, login: Login) -> Result<Caller> {
+    let id = login.user_id;
+    let Some(user) = app.store.call(move |s| s.user_by_id(id)).await? else { return Ok(Caller::nobody()) };
+    let scopes = Role::held_by(user.name.as_str(), user.admin);
+    let members = members_named(app, &[&scopes]).await?;
+    Ok(Caller(Arc::new(Inner { user: Some(user), scopes, members, via: Via::Login(login) })))
+}
+
+/// The members of all groups that some filter names. Most callers name none, which costs nothing.
+pub async fn members_named(app: &App, sets: &[&ScopeSet]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let groups: BTreeSet<String> = sets.iter().flat_map(|s| s.groups_named()).map(str::to_owned).collect();
+    if groups.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    app.store.call(move |s| s.members_of(&groups)).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let known = scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer");
+    known.then(|| token.trim())
+}
+
+/// Whether a request asks to become a websocket.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    header_is(headers, "upgrade", "websocket")
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|v| v.as_bytes() != b"0")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
+}
+
+fn header_is(headers: &HeaderMap, name: &str, value: &str) -> bool {
+    headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| v.eq_ignore_ascii_case(value))
+}
+
+/// One value of a request's query.
+pub fn query_value(parts: &Parts, name: &str) -> Option<String> {
+    let query = parts.uri.query()?;
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| {
+        percent_encoding::percent_decode_str(&v.replace('+', " ")).decode_utf8_lossy().into_owned()
+    })
+}

@@ -1,0 +1,427 @@
+//! The configuration: one TOML file, checked whole before anything is touched.
+//!
+//! [`keys`] lists every key with its default and its explanation; the commented template, `docs/config.md` and the search for unknown keys
+//! come from that one list. [`Config::load`] gives values that hold: ranges are checked, sizes are bytes, paths are absolute.
+
+pub mod keys;
+pub mod text;
+
+use serde::{Deserialize, Deserializer, de};
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Why a configuration was refused; the text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}{}", path.display(), hint(source))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file exists already.
+    #[error("{} exists already; it is left as it is", .0.display())]
+    Exists(PathBuf),
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What it says is wrong.
+    #[error("{}: {message}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        message: String,
+    },
+}
+
+fn hint(e: &std::io::Error) -> &'static str {
+    if e.kind() == std::io::ErrorKind::NotFound { "; make one with `carrel init`" } else { "" }
+}
+
+/// Everything an administrator may set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[gateway]`
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogSettings,
+    /// `[paths]`
+    #[serde(default)]
+    pub paths: PathSettings,
+    /// `[auth]`
+    #[serde(default)]
+    pub auth: AuthSettings,
+    /// `[hub]`
+    #[serde(default)]
+    pub hub: HubSettings,
+    /// `[kernels]`
+    #[serde(default)]
+    pub kernels: KernelSettings,
+    /// `[sandbox]`
+    #[serde(default)]
+    pub sandbox: SandboxSettings,
+    /// `[limits.kernel]`, `[limits.desk]`, `[limits.engine]`
+    #[serde(default)]
+    pub limits: Limits,
+    /// `[engine]`, handed to the engine, which checks the values.
+    #[serde(default)]
+    pub engine: toml::Table,
+    /// `[[catalog]]`, handed to the engine.
+    #[serde(default, rename = "catalog")]
+    pub catalogs: Vec<toml::Table>,
+    /// `[[dataset]]`, handed to the engine.
+    #[serde(default, rename = "dataset")]
+    pub datasets: Vec<toml::Table>,
+    /// The folder that holds everything that must survive; where the file lies, or `--state`.
+    #[serde(skip)]
+    pub state: PathBuf,
+}
+
+/// `[gateway]`: where it listens and as whom it runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// The user that a gateway started by root becomes.
+    pub user: String,
+    /// Whether browsers reach it over HTTPS only.
+    pub https: bool,
+    /// Threads that answer requests; 0 is one per processor, at most 8.
+    pub threads: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// The largest request body outside of file uploads.
+    #[serde(deserialize_with = "size")]
+    pub max_body: u64,
+    /// How long requests may take to finish when the gateway ends.
+    pub drain_seconds: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::from([127, 0, 0, 1]),
+            port: 8000,
+            user: "carrel".into(),
+            https: false,
+            threads: 0,
+            max_connections: 4096,
+            max_body: 32 << 20,
+            drain_seconds: 5,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged.
+    pub level: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".into() }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable at a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Readable.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[paths]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathSettings {
+    /// Programs and assets; `None` takes the folder that `carrel` was installed into.
+    pub prefix: Option<PathBuf>,
+    /// Sockets and jails; `None` takes the usual place.
+    pub runtime: Option<PathBuf>,
+}
+
+/// `[auth]`: local accounts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSettings {
+    /// Days until a browser must sign in again.
+    pub login_days: u32,
+    /// Whether the first start makes `admin` and `demo`.
+    pub first_users: bool,
+    /// Wrong passwords for one name before it has to wait.
+    pub tries_per_name: u32,
+    /// Wrong passwords from one address before it has to wait.
+    pub tries_per_address: u32,
+    /// How long it waits.
+    pub wait_seconds: u64,
+    /// The shortest password that may be set.
+    pub min_password: usize,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self { login_days: 14, first_users: true, tries_per_name: 8, tries_per_address: 40, wait_seconds: 60, min_password: 8 }
+    }
+}
+
+/// `[hub]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HubSettings {
+    /// Named servers a user may have; 0 is none.
+    pub named_servers: u32,
+    /// Entries of a list if the caller asks for no number.
+    pub page_default: usize,
+    /// The most entries of a list.
+    pub page_max: usize,
+    /// Where `/user/{name}/` leads.
+    pub default_path: String,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self { named_servers: 3, page_default: 50, page_max: 200, default_path: "lab".into() }
+    }
+}
+
+/// `[kernels]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelSettings {
+    /// The kernel that new notebooks get.
+    pub default: String,
+    /// Kernels one user may run at once.
+    pub per_user: usize,
+    /// A kernel without work and without browser ends after this long; 0 is never.
+    pub idle_seconds: u64,
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        Self { default: "carrel".into(), per_user: 20, idle_seconds: 0 }
+    }
+}
+
+/// `[sandbox]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxSettings {
+    /// How jails are built.
+    pub mode: carrel_spawnd::ModePreference,
+    /// Layers without which no jail starts; empty takes the usual ones.
+    pub required: Vec<carrel_spawnd::LayerName>,
+    /// The first uid given to users.
+    pub uid_base: u32,
+    /// How many uids may be given.
+    pub uid_count: u32,
+    /// Jails at once.
+    pub max_jails: usize,
+}
+
+impl Default for SandboxSettings {
+    fn default() -> Self {
+        Self {
+            mode: carrel_spawnd::ModePreference::Auto,
+            required: Vec::new(),
+            uid_base: 200_000,
+            uid_count: 60_000,
+            max_jails: 2000,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Of a kernel's jail.
+    pub kernel: Limit,
+    /// Of a desk's jail.
+    pub desk: Limit,
+    /// Of an engine's jail.
+    pub engine: Limit,
+}
+
+/// The bounds of a kind of jail; what is not set keeps the sandbox's default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limit {
+    /// Memory.
+    #[serde(deserialize_with = "some_size")]
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processors; 0 is no limit.
+    pub cpus: Option<f64>,
+    /// Descriptors a process may hold.
+    pub descriptors: Option<u64>,
+    /// Size of `/tmp`.
+    #[serde(deserialize_with = "some_size")]
+    pub tmp: Option<u64>,
+    /// Size of `/dev/shm`.
+    #[serde(deserialize_with = "some_size")]
+    pub shm: Option<u64>,
+    /// The largest file.
+    #[serde(deserialize_with = "some_size")]
+    pub file: Option<u64>,
+}
+
+impl Config {
+    /// Reads and checks a file. `state` is the folder it speaks of.
+    pub fn load(path: &Path, state: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, state).map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
+    }
+
+    /// Reads and checks a text.
+    pub fn parse(text: &str, state: &Path) -> Result<Self, String> {
+        let table: toml::Table = text::parse(text)?;
+        keys::refuse_unknown(text, &table)?;
+        let mut config: Self = toml::from_str(text).map_err(|e| text::explain(text, &e))?;
+        state.clone_into(&mut config.state);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// All defaults, for this state folder.
+    pub fn defaults(state: &Path) -> Self {
+        Self {
+            gateway: Gateway::default(),
+            log: LogSettings::default(),
+            paths: PathSettings::default(),
+            auth: AuthSettings::default(),
+            hub: HubSettings::default(),
+            kernels: KernelSettings::default(),
+            sandbox: SandboxSettings::default(),
+            limits: Limits::default(),
+            engine: toml::Table::new(),
+            catalogs: Vec::new(),
+            datasets: Vec::new(),
+            state: state.to_owned(),
+        }
+    }
+
+    /// Writes a fresh configuration file; an existing one is never touched.
+    pub fn write_template(path: &Path, prefix: Option<&Path>, port: Option<u16>) -> Result<(), ConfigError> {
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => ConfigError::Exists(path.to_owned()),
+            _ => ConfigError::Write { path: path.to_owned(), source },
+        };
+        let text = keys::template(prefix, port);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let between = |key: &str, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) { Ok(()) } else { Err(format!("{key} must be between {min} and {max}, not {value}")) }
+        };
+        let len = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        between("gateway.max_connections", len(self.gateway.max_connections), 16, 1_000_000)?;
+        between("gateway.max_body", self.gateway.max_body, 64 << 10, 1 << 30)?;
+        between("gateway.drain_seconds", self.gateway.drain_seconds, 0, 600)?;
+        between("gateway.threads", len(self.gateway.threads), 0, 256)?;
+        between("auth.login_days", self.auth.login_days.into(), 1, 365)?;
+        between("auth.tries_per_name", self.auth.tries_per_name.into(), 1, 1000)?;
+        between("auth.tries_per_address", self.auth.tries_per_address.into(), 1, 100_000)?;
+        between("auth.wait_seconds", self.auth.wait_seconds, 1, 86_400)?;
+        between("auth.min_password", len(self.auth.min_password), 4, 256)?;
+        between("hub.page_default", len(self.hub.page_default), 1, len(self.hub.page_max))?;
+        between("hub.page_max", len(self.hub.page_max), 1, 10_000)?;
+        between("kernels.per_user", len(self.kernels.per_user), 1, 10_000)?;
+        between("sandbox.uid_base", self.sandbox.uid_base.into(), 10_000, 4_000_000_000)?;
+        between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
+        between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
+        if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
+            return Err("gateway.user must be an ordinary user, not root".into());
+        }
+        if self.hub.default_path.starts_with('/') || self.hub.default_path.contains("..") {
+            return Err("hub.default_path must be a path below the user's address, such as \"lab\"".into());
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
+            return Err(format!("log.level {:?} is no level: use error, warn, info, debug or trace", self.log.level));
+        }
+        for (key, path) in [("paths.prefix", &self.paths.prefix), ("paths.runtime", &self.paths.runtime)] {
+            if path.as_ref().is_some_and(|p| !p.is_absolute()) {
+                return Err(format!("{key} must be an absolute path"));
+            }
+        }
+        for (what, table) in self.catalogs.iter().map(|t| ("catalog", t)).chain(self.datasets.iter().map(|t| ("dataset", t))) {
+            let path = table.get("path").and_then(toml::Value::as_str).map(Path::new);
+            if !path.is_some_and(Path::is_absolute) || table.get("name").and_then(toml::Value::as_str).is_none() {
+                return Err(format!("every [[{what}]] needs a name and an absolute path"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where programs and assets lie.
+    pub fn prefix(&self) -> PathBuf {
+        self.paths.prefix.clone().unwrap_or_else(installed_prefix)
+    }
+
+    /// Where the gateway keeps what nobody else may touch: database, keys, lock.
+    pub fn private(&self) -> PathBuf {
+        self.state.join("gateway")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.private().join("carrel.db")
+    }
+}
+
+/// The folder above the `bin` that this program runs from, else the usual one.
+fn installed_prefix() -> PathBuf {
+    let exe = std::env::current_exe().ok();
+    let prefix = exe.as_deref().and_then(Path::parent).filter(|p| p.ends_with("bin")).and_then(Path::parent);
+    prefix.map_or_else(|| PathBuf::from("/opt/carrel"), Path::to_owned)
+}
+
+fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(d)? {
+        Size::Bytes(n) => Ok(n),
+        Size::Text(t) => text::parse_size(&t).ok_or_else(|| de::Error::custom(format!("{t:?} is not a size such as \"512MiB\""))),
+    }
+}
+
+fn some_size<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    size(d).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

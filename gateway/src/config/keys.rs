@@ -1,0 +1,248 @@
+//! Every key of the configuration file, its default and what it means: the one list behind the template, the documentation and the
+//! search for unknown keys.
+
+use super::text::{line_of, nearest};
+use std::fmt::Write;
+use std::path::Path;
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// One key: name, default as TOML (empty: none), explanation.
+#[derive(Debug)]
+pub struct Key(pub &'static str, pub &'static str, pub &'static str);
+
+const LIMIT: &[Key] = &[
+    Key("memory", "", "Memory of the whole jail, for example \"2GiB\"."),
+    Key("processes", "", "Processes and threads."),
+    Key("cpus", "", "Processors (1.5 is one and a half); 0 is no limit."),
+    Key("descriptors", "", "Open files of one process."),
+    Key("tmp", "", "Size of /tmp."),
+    Key("shm", "", "Size of /dev/shm."),
+    Key("file", "", "The largest file that may be written."),
+];
+
+/// All plain tables, in the order of the template.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "gateway",
+        about: "Where the gateway listens and as whom it runs.",
+        keys: &[
+            Key("host", "\"127.0.0.1\"", "Address to listen on. Put an HTTPS proxy in front before you open it to a network."),
+            Key("port", "8000", "Port to listen on; 0 takes a free one."),
+            Key("user", "\"carrel\"", "The user that a gateway started by root becomes. A user that does not exist is taken as a number, else as uid 1500."),
+            Key("https", "false", "Set it when browsers reach the gateway over HTTPS only: cookies are then marked Secure."),
+            Key("threads", "0", "Threads that answer requests; 0 is one per processor, at most 8."),
+            Key("max_connections", "4096", "Connections at once; more wait."),
+            Key("max_body", "\"32MiB\"", "Largest request body, except files."),
+            Key("drain_seconds", "5", "How long requests may take to finish when the gateway ends."),
+        ],
+    },
+    Table {
+        name: "log",
+        about: "What is logged, to standard error.",
+        keys: &[
+            Key("format", "\"auto\"", "\"pretty\", \"json\", or \"auto\": readable at a terminal, JSON otherwise."),
+            Key("level", "\"info\"", "error, warn, info, debug or trace."),
+        ],
+    },
+    Table {
+        name: "paths",
+        about: "Where things lie. The state folder is the one that holds this file.",
+        keys: &[
+            Key("prefix", "", "Programs and JupyterLab's files; normally the folder above the `bin` that carrel runs from."),
+            Key("runtime", "", "Sockets and jails; normally /run/carrel/… for root, $XDG_RUNTIME_DIR/carrel/… for others."),
+        ],
+    },
+    Table {
+        name: "auth",
+        about: "Local accounts.",
+        keys: &[
+            Key("login_days", "14", "Days until a browser must sign in again."),
+            Key("first_users", "true", "Make the users admin and demo at the first start, and print their passwords once."),
+            Key("tries_per_name", "8", "Wrong passwords for one name before it must wait."),
+            Key("tries_per_address", "40", "Wrong passwords from one address before it must wait."),
+            Key("wait_seconds", "60", "How long it waits."),
+            Key("min_password", "8", "Shortest password that may be set."),
+        ],
+    },
+    Table {
+        name: "hub",
+        about: "The Hub.",
+        keys: &[
+            Key("named_servers", "3", "Named servers that a user may have besides the default one."),
+            Key("page_default", "50", "Entries of an API list if the caller asks for no number."),
+            Key("page_max", "200", "The most entries of an API list."),
+            Key("default_path", "\"lab\"", "Where /user/{name}/ leads."),
+        ],
+    },
+    Table {
+        name: "kernels",
+        about: "Kernels. Which there are is read from the prefix, share/kernels/*/kernel.json.",
+        keys: &[
+            Key("default", "\"carrel\"", "The kernel that new notebooks get."),
+            Key("per_user", "20", "Kernels that one user may run at once."),
+            Key("idle_seconds", "0", "End kernels that have neither work nor a browser for this long; 0 is never."),
+        ],
+    },
+    Table {
+        name: "sandbox",
+        about: "How jails are built. Changes take effect after `carrel stop`.",
+        keys: &[
+            Key("mode", "\"auto\"", "\"root\", \"userns\", or \"auto\": root for root, userns for others. \"degraded\" (no namespaces) must be named."),
+            Key("required", "[]", "Layers without which no jail starts; empty takes all that the mode can give on an ordinary kernel."),
+            Key("uid_base", "200000", "The first uid given to users in mode root."),
+            Key("uid_count", "60000", "How many uids may be given."),
+            Key("max_jails", "2000", "Jails at once."),
+        ],
+    },
+    Table { name: "limits.kernel", about: "Bounds of one kernel. What is not set keeps the sandbox's default.", keys: LIMIT },
+    Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
+    Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
+    Table {
+        name: "engine",
+        about: "The data engine.",
+        keys: &[
+            Key("memory_limit", "\"1GiB\"", "Memory that the queries of one session may use together; more spills to disk or fails."),
+            Key("spill_limit", "\"8GiB\"", "Disk that spilling may use."),
+            Key("tables_limit", "\"8GiB\"", "Disk that session tables may use together."),
+            Key("batch_size", "8192", "Rows per batch."),
+            Key("max_result_rows", "0", "A result with more rows ends with an error; 0 is no limit."),
+            Key("threads", "0", "Threads per running query; 0 is one per processor."),
+            Key("concurrent_queries", "4", "Queries of one session that compute at the same time; more wait."),
+            Key("idle_seconds", "600", "The engine ends after this long without work and comes back with the next query; 0 is never."),
+        ],
+    },
+];
+
+/// Repeated tables and their keys.
+const LISTS: &[(&str, &[&str])] = &[
+    ("catalog", &["name", "path", "description", "owner"]),
+    ("dataset", &["name", "path", "format", "description", "owner"]),
+];
+
+const LISTS_TEXT: &str = r#"
+# Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
+# Others are named here, any number of times:
+#
+# [[catalog]]
+# name = "sales"                     # tables are then sales.orders, sales.customers, …
+# path = "/srv/data/sales"
+# description = "Orders since 2019"
+# owner = "data@example.org"
+#
+# [[dataset]]
+# name = "web.clicks"
+# path = "/srv/data/clicks.parquet"
+# format = "parquet"                 # parquet, csv, ndjson or arrow; only needed if the file names do not tell
+"#;
+
+/// A fresh configuration file: every key, commented out with its default.
+pub fn template(prefix: Option<&Path>, port: Option<u16>) -> String {
+    let mut out = String::from(
+        "# Carrel's configuration. A key that is commented out has the value shown (nothing shown: see its explanation).\n\
+         # `carrel check` reads this file and says what is wrong; the gateway refuses to start on an unknown key.\n",
+    );
+    for table in TABLES {
+        // writing to a String cannot fail
+        let _ = write!(out, "\n# {}\n[{}]\n", table.about, table.name);
+        for Key(name, default, about) in table.keys {
+            let chosen = match (table.name, *name) {
+                ("gateway", "port") => port.map(|p| p.to_string()),
+                ("paths", "prefix") => prefix.map(|p| toml::Value::from(p.to_string_lossy().as_ref()).to_string()),
+                _ => None,
+            };
+            let _ = writeln!(out, "# {about}");
+            let _ = match chosen {
+                Some(value) => writeln!(out, "{name} = {value}"),
+                None => writeln!(out, "# {name} = {default}"),
+            };
+        }
+    }
+    out.push_str(LISTS_TEXT);
+    out
+}
+
+/// `docs/config.md`.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Configuration\n\n\
+         One TOML file, `carrel.toml` in the state folder. `carrel init` writes it with every key commented out; `carrel check` reads it. An\n\
+         unknown key, a wrong type or a value out of range is refused before a port is opened, with the line and what was probably meant (exit\n\
+         code 64). Sizes are numbers of bytes or texts such as `\"512MiB\"`. This page is made from the program's own list of keys.\n",
+    );
+    for table in TABLES {
+        let _ = write!(out, "\n## `[{}]`\n\n{}\n\n| key | default | |\n|---|---|---|\n", table.name, table.about);
+        for Key(name, default, about) in table.keys {
+            let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
+            let _ = writeln!(out, "| `{name}` | {default} | {} |", about.replace('|', "\\|"));
+        }
+    }
+    let _ = write!(out, "\n## `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n");
+    out
+}
+
+/// Refuses the first key that nobody knows, with its line and the key that was probably meant.
+pub(super) fn refuse_unknown(text: &str, table: &toml::Table) -> Result<(), String> {
+    walk(text, "", table)
+}
+
+fn walk(text: &str, path: &str, table: &toml::Table) -> Result<(), String> {
+    for (key, value) in table {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let known = children(path);
+        if !known.contains(&key.as_str()) {
+            return Err(unknown(text, path, key, &known));
+        }
+        match value {
+            toml::Value::Table(inner) => walk(text, &full, inner)?,
+            toml::Value::Array(items) if path.is_empty() => {
+                for item in items.iter().filter_map(toml::Value::as_table) {
+                    walk(text, &full, item)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The names that may stand inside the table `path`.
+fn children(path: &str) -> Vec<&'static str> {
+    let mut out: Vec<&'static str> = Vec::new();
+    for table in TABLES {
+        if path.is_empty() {
+            out.push(table.name.split('.').next().unwrap_or(table.name));
+        } else if table.name == path {
+            out.extend(table.keys.iter().map(|k| k.0));
+        } else if let Some(inner) = table.name.strip_prefix(path).and_then(|r| r.strip_prefix('.')) {
+            out.push(inner);
+        }
+    }
+    for (name, keys) in LISTS {
+        if path.is_empty() {
+            out.push(name);
+        } else if *name == path {
+            out.extend(*keys);
+        }
+    }
+    out.dedup();
+    out
+}
+
+fn unknown(text: &str, path: &str, key: &str, known: &[&'static str]) -> String {
+    let place = line_of(text, key).or_else(|| line_of(text, &format!("{path}.{key}")));
+    let place = place.map_or_else(String::new, |n| format!("line {n}: "));
+    let what = if path.is_empty() { format!("unknown table [{key}]") } else { format!("unknown key {key} in [{path}]") };
+    let meant = nearest(key, known.iter().copied());
+    let meant = meant.map_or_else(|| format!("; known are: {}", known.join(", ")), |m| format!("; did you mean {m}?"));
+    format!("{place}{what}{meant}")
+}
