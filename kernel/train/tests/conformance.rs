@@ -1,6 +1,6 @@
 //! The certified tables of `tests/conformance/train`, and what no table covers: wide designs, cancel, threads.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test program: these are its assertions")]
+#![expect(clippy::unwrap_used, reason = "a test program: these are its assertions")]
 
 use std::path::PathBuf;
 
