@@ -1,0 +1,100 @@
+//! From a packet to an answer.
+
+use std::os::fd::OwnedFd;
+
+use gateway_spawnd::protocol::{Done, ErrorCode, JailList, MAX_PACKET, Remaining, Tags};
+use gateway_spawnd::{JailId, Refusal, Request, ShutdownJails};
+
+use super::Server;
+
+impl Server {
+    /// Does what a packet asks and answers it; a stop is answered later.
+    pub(crate) fn answer(&mut self, key: u64, bytes: &[u8], mut fds: Vec<OwnedFd>) {
+        let request = match serde_json::from_slice::<Request>(bytes) {
+            Ok(request) => request,
+            Err(error) => {
+                let refusal = Refusal::new(ErrorCode::BadRequest, format!("not a request: {error}"));
+                return self.reply::<()>(key, Err(refusal), &[]);
+            }
+        };
+        let wants = usize::from(matches!(request, Request::FdPut { .. }));
+        if fds.len() != wants {
+            let message = format!("this request takes {wants} descriptors, not {}", fds.len());
+            return self.reply::<()>(key, Err(Refusal::new(ErrorCode::BadRequest, message)), &[]);
+        }
+        match request {
+            Request::Hello {} => {
+                self.draining = false;
+                let hello = self.hello.clone();
+                self.reply(key, Ok(hello), &[]);
+            }
+            Request::Start(start) => match self.start(start) {
+                Ok((started, pidfd)) => self.reply(key, Ok(started), &[pidfd]),
+                Err(refusal) => self.reply::<()>(key, Err(refusal), &[]),
+            },
+            Request::List { after } => {
+                let list = self.list(after.as_ref());
+                self.reply(key, Ok(list), &[]);
+            }
+            Request::Stop { id } => self.stop(key, &id),
+            Request::Stats { id } => {
+                let stats = self.jails.get(&id).map(super::jails::Jail::stats).ok_or_else(|| no_jail(&id));
+                self.reply(key, stats, &[]);
+            }
+            Request::Exit { id } => {
+                let exited = self.exits.get(&id).cloned().ok_or_else(|| no_jail(&id));
+                self.reply(key, exited, &[]);
+            }
+            Request::FdPut { tag } => {
+                let put = fds.pop().map_or(Ok(()), |fd| self.store.put(tag, fd));
+                self.reply(key, put.map(|()| Done {}), &[]);
+            }
+            Request::FdTake { prefix, max } => {
+                let (tags, fds) = self.store.take(&prefix, max);
+                self.reply(key, Ok(Tags { tags }), &fds);
+            }
+            Request::FdDrop { tag } => {
+                self.store.discard(&tag);
+                self.reply(key, Ok(Done {}), &[]);
+            }
+            Request::Shutdown { jails } => {
+                match jails {
+                    ShutdownJails::KeepIfAny => self.draining = true,
+                    ShutdownJails::Stop => self.stop_all(),
+                }
+                let jails = self.jails.len();
+                self.reply(key, Ok(Remaining { jails }), &[]);
+            }
+        }
+    }
+
+    fn stop(&mut self, key: u64, id: &JailId) {
+        let (Some(jail), Some(client)) = (self.jails.get_mut(id), self.clients.get_mut(&key)) else {
+            return self.reply::<()>(key, Err(no_jail(id)), &[]);
+        };
+        jail.waiters.push(key);
+        client.waiting = true;
+        jail.kill();
+    }
+
+    /// As many as fit into a packet.
+    fn list(&self, after: Option<&JailId>) -> JailList {
+        let mut list = JailList::default();
+        let mut room = MAX_PACKET - 1024;
+        for (id, jail) in self.jails.iter().filter(|(id, _)| after.is_none_or(|after| *id > after)) {
+            let info = jail.info(id);
+            let size = serde_json::to_vec(&info).map_or(0, |bytes| bytes.len() + 1);
+            if size > room {
+                list.more = true;
+                break;
+            }
+            room -= size;
+            list.jails.push(info);
+        }
+        list
+    }
+}
+
+fn no_jail(id: &JailId) -> Refusal {
+    Refusal::new(ErrorCode::NotFound, format!("no jail {id}"))
+}
