@@ -22,6 +22,8 @@ pub(crate) type Answer = Result<Response<Body>, Error>;
 
 /// From here on a body counts as large.
 const LARGE: u64 = 8 << 20;
+/// How much of a body that is refused is still read.
+const LINGER: usize = 64 << 20;
 /// Longest wait for the next piece of a body, and for another large body to be done with.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,7 @@ pub(crate) async fn take(desk: &Desk, mut body: Incoming) -> Result<Taken, Error
     let too_large = || Error::TooLarge(format!("the request is larger than {} bytes", desk.max_body));
     let announced = body.size_hint();
     if announced.lower() > desk.max_body {
+        linger(body).await;
         return Err(too_large());
     }
     let mut large = None;
@@ -54,12 +57,28 @@ pub(crate) async fn take(desk: &Desk, mut body: Incoming) -> Result<Taken, Error
         let frame = frame.map_err(|e| Error::bad(format!("the request body broke off: {e}")))?;
         if let Ok(data) = frame.into_data() {
             if (bytes.len() + data.len()) as u64 > desk.max_body {
+                drop(bytes);
+                linger(body).await;
                 return Err(too_large());
             }
             bytes.extend_from_slice(&data);
         }
     }
     Ok(Taken { bytes, _large: large })
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending would not see the answer.
+async fn linger(mut body: Incoming) {
+    let mut left = LINGER;
+    let _ = tokio::time::timeout(PATIENCE, async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 /// A body of bytes.

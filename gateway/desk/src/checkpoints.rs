@@ -70,7 +70,7 @@ pub(crate) fn renamed(home: &Home, from: &ContentsPath, to: &ContentsPath) -> Re
 fn existing(home: &Home, path: &ContentsPath, id: &str) -> Result<ContentsPath, Error> {
     match find(home, path)? {
         Some(_) if id == ID => kept_at(path),
-        _ => Err(Error::NotFound(format!("checkpoint {path}@{id}"))),
+        _ => Err(Error::NoSuch(format!("Checkpoint does not exist: {path}@{id}"))),
     }
 }
 

@@ -9,6 +9,9 @@ pub(crate) enum Error {
     /// Nothing there that the caller may see.
     #[error("file or directory '{0}' does not exist")]
     NotFound(String),
+    /// Something that is no file is not there: a terminal, a checkpoint, an address.
+    #[error("{0}")]
+    NoSuch(String),
     /// The path, or a link on it, leads out of the home folder.
     #[error("'{0}' leads outside the home folder")]
     Outside(String),
@@ -76,7 +79,7 @@ impl Error {
     /// The HTTP status of this error.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Error::NotFound(_) | Error::Outside(_) => StatusCode::NOT_FOUND,
+            Error::NotFound(_) | Error::NoSuch(_) | Error::Outside(_) => StatusCode::NOT_FOUND,
             Error::Bad { .. } => StatusCode::BAD_REQUEST,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Exists(_) => StatusCode::CONFLICT,

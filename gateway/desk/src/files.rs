@@ -100,6 +100,9 @@ fn content_type(name: &str) -> String {
     if lower.ends_with(".gz") || lower.ends_with(".tgz") {
         return "application/gzip".into();
     }
+    if lower.ends_with(".ipynb") {
+        return "application/x-ipynb+json".into();
+    }
     match guess_mime(name) {
         Some(mime) if mime == "text/plain" => "text/plain; charset=UTF-8".into(),
         Some(mime) => mime,

@@ -7,7 +7,7 @@ use crate::model::iso;
 
 /// A request that was answered with an error.
 pub(crate) fn request_failed(id: Option<&str>, method: &str, path: &str, status: u16, error: &str) {
-    let level = if status >= 500 { "error" } else { "info" };
+    let level = if status == 500 { "error" } else { "info" };
     line(&json!({
         "time": now(), "level": level, "message": "request failed", "request.id": id,
         "http.method": method, "http.path": bounded(path), "http.status": status, "error": bounded(error),

@@ -8,6 +8,8 @@ mod app;
 mod atomic;
 mod body;
 mod checkpoints;
+#[cfg(test)]
+mod contents_tests;
 mod desk;
 mod error;
 mod files;

@@ -138,7 +138,6 @@ pub(crate) fn guess_mime(name: &str) -> Option<String> {
         "r" => "text/x-r-source",
         "ts" | "tsx" => "text/x-typescript",
         "sql" => "application/sql",
-        "ipynb" => "application/x-ipynb+json",
         _ => return mime_guess::from_path(name).first_raw().map(str::to_owned),
     };
     Some(known.to_owned())

@@ -32,7 +32,7 @@ pub(crate) fn delete(home: &Home, path: &ContentsPath) -> Result<(), Error> {
     }
     unlinkat(&place.dir, &place.name, AtFlags::empty()).map_err(|e| Error::os("delete", path.as_str(), e))?;
     if let Err(e) = crate::checkpoints::delete(home, path, crate::checkpoints::ID)
-        && !matches!(e, Error::NotFound(_))
+        && !matches!(e, Error::NotFound(_) | Error::NoSuch(_))
     {
         crate::log::warn("checkpoint.delete", &e.chain());
     }

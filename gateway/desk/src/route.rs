@@ -55,7 +55,7 @@ pub(crate) fn parse(raw: &str) -> Result<Route, Error> {
     match raw.trim_end_matches('/') {
         "/api/nbconvert" => Ok(Route::NbconvertList),
         "/api/resolvePath" => Ok(Route::ResolvePath),
-        _ => Err(Error::NotFound(raw.to_owned())),
+        _ => Err(Error::NoSuch("Not Found".into())),
     }
 }
 
@@ -88,7 +88,7 @@ fn contents(rest: &str) -> Result<Route, Error> {
 pub(crate) fn terminal_name(name: &str) -> Result<String, Error> {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(word) {
-        return Err(Error::NotFound(format!("terminal {name}")));
+        return Err(Error::NoSuch(format!("Terminal not found: {name}")));
     }
     Ok(name.to_owned())
 }

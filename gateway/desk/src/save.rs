@@ -1,11 +1,13 @@
 //! PUT and POST of models: saving files and notebooks, making folders, untitled names.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustix::fs::{FileType, Mode, mkdirat};
 use rustix::io::Errno;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::atomic::{self, Taken};
@@ -33,7 +35,8 @@ pub(crate) struct Given<'a> {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) format: Option<String>,
-    #[serde(borrow)]
+    /// A `null` is something given, and refused.
+    #[serde(borrow, default, deserialize_with = "given_content")]
     pub(crate) content: Option<&'a RawValue>,
     pub(crate) chunk: Option<i64>,
     pub(crate) copy_from: Option<String>,
@@ -193,19 +196,33 @@ fn mkdir(desk: &Desk, path: &ContentsPath) -> Result<(), Error> {
         .map_err(|e: Errno| Error::os("create", path.as_str(), e))
 }
 
-/// The bytes of a file's content.
-fn decode(content: &RawValue, format: Option<&str>) -> Result<Vec<u8>, Error> {
+fn given_content<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
+/// The bytes of a file's content; text is not copied if nothing in it is escaped.
+fn decode<'a>(content: &'a RawValue, format: Option<&str>) -> Result<Cow<'a, [u8]>, Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
     let base64 = match format {
         Some("text") => false,
         Some("base64") => true,
         _ => return Err(Error::bad("must specify format of file contents as 'text' or 'base64'")),
     };
-    let text: String = serde_json::from_str(content.get())
+    let Text(text) = serde_json::from_str(content.get())
         .map_err(|_| Error::bad("the content of a file must be a string"))?;
     if !base64 {
-        return Ok(text.into_bytes());
+        return Ok(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        });
     }
-    let mut bytes = text.into_bytes();
-    bytes.retain(|b| !b.is_ascii_whitespace());
-    BASE64.decode(&bytes).map_err(|e| Error::bad(format!("the content is not base64: {e}")))
+    let text = if text.bytes().any(|b| b.is_ascii_whitespace()) {
+        Cow::Owned(text.split_ascii_whitespace().collect())
+    } else {
+        text
+    };
+    let bytes = BASE64.decode(text.as_bytes());
+    bytes.map(Cow::Owned).map_err(|e| Error::bad(format!("the content is not base64: {e}")))
 }

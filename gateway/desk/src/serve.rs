@@ -8,7 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app;
@@ -34,30 +34,23 @@ pub(crate) async fn run(listener: Listener, desk: Arc<Desk>, idle: Duration) -> 
     let (stop, stopped) = watch::channel(false);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    log::info("listening");
     loop {
         tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => {
-                let Ok(permit) = permit else { break };
-                tokio::select! {
-                    accepted = listener.accept() => match accepted {
-                        Ok(stream) => {
-                            let (desk, stopped) = (Arc::clone(&desk), stopped.clone());
-                            connections.spawn(async move {
-                                connection(stream, desk, stopped).await;
-                                drop(permit);
-                            });
-                        }
-                        Err(e) => {
-                            log::warn("accept", &e.to_string());
-                            // Out of descriptors, most likely: give the others time to end.
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                        }
-                    },
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = tick.tick() => if idled(&desk, idle) { break },
+            accepted = accept(&listener, &room) => match accepted {
+                Ok((stream, permit)) => {
+                    let (desk, stopped) = (Arc::clone(&desk), stopped.clone());
+                    connections.spawn(async move {
+                        connection(stream, desk, stopped).await;
+                        drop(permit);
+                    });
                 }
-            }
+                Err(e) => {
+                    log::warn("accept", &e.to_string());
+                    // Out of descriptors, most likely: give the others time to end.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = tick.tick() => if idled(&desk, idle) { break },
@@ -75,6 +68,15 @@ pub(crate) async fn run(listener: Listener, desk: Arc<Desk>, idle: Duration) -> 
     desk.uploads.clear();
     log::info("ended");
     Ok(())
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &Listener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(Box<dyn Stream>, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?, permit))
 }
 
 fn idled(desk: &Desk, idle: Duration) -> bool {

@@ -19,6 +19,9 @@ use crate::terminal::scrollback::{Decoder, Scrollback};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a hung-up shell may take to end by itself.
 const GRACE: Duration = Duration::from_millis(500);
+/// How often, and how far apart, what is left of a session is killed.
+const KILLS: u32 = 100;
+const BETWEEN_KILLS: Duration = Duration::from_millis(10);
 /// How much is read at a time.
 const CHUNK: usize = 16 << 10;
 /// Tabs of one terminal.
@@ -142,7 +145,14 @@ impl Actor {
             self.pty.hang_up();
             let _ = tokio::time::timeout(GRACE, self.pty.child.wait()).await;
         }
-        self.pty.kill_session();
+        // A killed process needs a moment, and one may have forked in between.
+        for _ in 0..KILLS {
+            if !self.pty.kill_session() {
+                break;
+            }
+            let _ = tokio::time::timeout(BETWEEN_KILLS, self.pty.child.wait()).await;
+            tokio::time::sleep(BETWEEN_KILLS).await;
+        }
         let _ = tokio::time::timeout(GRACE, self.pty.child.wait()).await;
     }
 

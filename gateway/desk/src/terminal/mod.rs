@@ -153,5 +153,5 @@ impl Handle {
 }
 
 fn not_found(name: &str) -> Error {
-    Error::NotFound(format!("terminal {name}"))
+    Error::NoSuch(format!("Terminal not found: {name}"))
 }

@@ -83,19 +83,17 @@ impl Pty {
         }
     }
 
-    /// Kills every process of the session, background jobs too.
-    pub(crate) fn kill_session(&self) {
-        let Some(session) = self.session else { return };
-        // Twice: a process may have forked between the look and the signal.
-        for _ in 0..2 {
-            for member in members(session) {
-                let _ = kill_process(member, Signal::KILL);
-            }
+    /// Kills every process of the session, background jobs too. Was there one left to kill?
+    pub(crate) fn kill_session(&self) -> bool {
+        let left = self.session.map(members).unwrap_or_default();
+        for member in &left {
+            let _ = kill_process(*member, Signal::KILL);
         }
+        !left.is_empty()
     }
 }
 
-/// The processes of a session, from `/proc`.
+/// The processes of a session that have not ended, from `/proc`.
 fn members(session: Pid) -> Vec<Pid> {
     let Ok(all) = std::fs::read_dir("/proc") else { return vec![session] };
     all.flatten()
@@ -105,11 +103,14 @@ fn members(session: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// The sixth field of `/proc/<pid>/stat`; the second, the name, may hold anything, so it is read from the end of it.
+/// The session in `/proc/<pid>/stat`, none for a process that has ended. Its second field, the name, may hold anything,
+/// so the rest is read from the end of it: state, parent, group, session.
 fn session_of(pid: i32) -> Option<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after) = text.rsplit_once(')')?;
-    after.split_ascii_whitespace().nth(3)?.parse().ok()
+    let mut fields = after.split_ascii_whitespace();
+    let state = fields.next()?;
+    if state == "Z" || state == "X" { None } else { fields.nth(2)?.parse().ok() }
 }
 
 #[cfg(test)]
