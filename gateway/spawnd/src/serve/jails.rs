@@ -405,13 +405,16 @@ impl Server {
             if !jail.graves.is_empty() && now.duration_since(since) < BURIAL {
                 continue;
             }
-            let Some(jail) = self.jails.remove(&id) else { continue };
+            let Some(mut jail) = self.jails.remove(&id) else { continue };
             if !jail.graves.is_empty() {
                 log::warn("cgroup.busy", json!({ "id": id }));
             }
             self.remove_folders(&id);
-            self.exits.add(id, jail.exited);
-            self.tell_waiters(jail.waiters);
+            let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
+            // Its descriptors too are closed before anybody is told.
+            drop(jail);
+            self.exits.add(id, exited);
+            self.tell_waiters(waiters);
         }
     }
 

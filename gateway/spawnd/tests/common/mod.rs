@@ -1,0 +1,260 @@
+//! A real `carrel-spawnd` on scratch folders, with shell and Python stand-ins for the programs it starts.
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use gateway_spawnd::settings::Interrupt;
+use gateway_spawnd::{Client, Hello, JailId, Kernelspec, Limits, Profile, Programs, Reply, Settings, ShutdownJails, Start};
+
+/// An uid that has nothing to do with anybody else.
+pub const ORDINARY: u32 = 64_123;
+
+/// Pid 1 of the tests' kernels: answers each connection on descriptor 3 by running it as Python.
+const SHIM: &str = r#"#!/usr/bin/python3 -S
+import io, os, signal, socket, sys, contextlib
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+server = socket.socket(fileno=3)
+server.setblocking(True)
+while True:
+    connection, _ = server.accept()
+    text = connection.makefile("rb").read().decode()
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            exec(text, {"os": os, "sys": sys, "socket": socket, "print": lambda *a: print(*a, file=out)})
+    except BaseException as error:
+        print(type(error).__name__, error, file=out)
+    with contextlib.suppress(OSError):
+        connection.sendall(out.getvalue().encode())
+    connection.close()
+"#;
+
+/// One connection, one line, the end.
+const ENGINE: &str = r#"#!/usr/bin/python3 -S
+import os, socket, sys
+server = socket.socket(fileno=3)
+server.setblocking(True)
+connection, _ = server.accept()
+with open("/scratch/starts", "a") as f: f.write("x")
+kept = open("/scratch/starts").read()
+try: data = open(os.environ.get("DATA", "/nowhere")).read()
+except OSError as error: data = str(error)
+connection.sendall(f"engine {len(kept)} {sys.argv[1:]} {open('/etc/carrel/engine.toml').read()}".encode())
+connection.close()
+"#;
+
+/// Lives as long as a test.
+pub struct Spawnd {
+    pub root: tempfile::TempDir,
+    pub settings: Settings,
+    pub hello: Hello,
+    pub child: Child,
+    pub client: Client,
+    pub log: Box<dyn Fn() -> String>,
+}
+
+/// Who starts spawnd.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum As {
+    Root,
+    Ordinary,
+}
+
+/// Whether this test can run here; says so if not.
+pub fn possible(who: As) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if who == As::Root && !root {
+        eprintln!("skipped: needs root");
+    }
+    who == As::Ordinary || root
+}
+
+/// Scratch folders and settings, ready to be changed.
+pub fn prepare(who: As) -> (tempfile::TempDir, Settings) {
+    // Short: socket paths have 107 bytes.
+    let root = tempfile::Builder::new().prefix("sp").tempdir_in("/tmp").unwrap();
+    let bin = root.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for (name, text) in [("shim", SHIM), ("desk", SHIM), ("engine", ENGINE)] {
+        fs::write(bin.join(name), text).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(root.path().join("engine.toml"), "test = 1").unwrap();
+    let (uid, gid) = match who {
+        As::Root => (0, 0),
+        As::Ordinary if rustix::process::geteuid().is_root() => (ORDINARY, ORDINARY),
+        As::Ordinary => (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()),
+    };
+    for folder in ["run", "state"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+        chown(root.path().join(folder), Some(uid), Some(gid)).unwrap();
+        fs::set_permissions(root.path().join(folder), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // The programs lie below a folder that only root may pass; an ordinary spawnd must pass it itself.
+    let mode = if who == As::Root { 0o700 } else { 0o755 };
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let programs = Programs { shim: bin.join("shim"), desk: bin.join("desk"), engine: Some(bin.join("engine")) };
+    let mut settings = Settings::new(root.path().join("run"), root.path().join("state"), uid, gid, programs);
+    settings.engine_config = Some(root.path().join("engine.toml"));
+    let spec = Kernelspec { argv: vec!["true".into()], env: BTreeMap::new(), interrupt: Interrupt::Signal, paths: vec![] };
+    settings.kernelspecs.insert("py".parse().unwrap(), spec);
+    settings.kernel_limits = Limits { memory_bytes: Some(256 << 20), pids: Some(64), tmp_bytes: 64 << 20, ..Limits::kernel() };
+    (root, settings)
+}
+
+/// Connects as the gateway would: inside a user namespace root is nobody.
+fn connect_as(uid: u32, settings: &Settings) -> Client {
+    use rustix::process::Uid;
+    use rustix::thread::set_thread_res_uid;
+    let (me, gateway) = (rustix::process::getuid(), Uid::from_raw(uid));
+    set_thread_res_uid(me, gateway, me).unwrap();
+    let client = Client::connect(settings.socket());
+    set_thread_res_uid(me, me, me).unwrap();
+    client.unwrap()
+}
+
+/// Starts the program and waits for its answer.
+pub fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway_spawnd::Refusal>) {
+    let program = env!("CARGO_BIN_EXE_carrel-spawnd");
+    let mut command = if who == As::Ordinary && rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        let ids = ["--reuid", &ORDINARY.to_string(), "--regid", &ORDINARY.to_string(), "--clear-groups"].map(str::to_owned);
+        // The build folder may be closed to others: run a copy.
+        let copy = settings.state.parent().unwrap().join("bin/carrel-spawnd");
+        fs::copy(program, &copy).unwrap();
+        command.args(ids).arg(copy);
+        command
+    } else {
+        Command::new(program)
+    };
+    let mut child = command
+        .arg("serve")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&serde_json::to_vec(settings).unwrap()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+    match serde_json::from_str(&answer) {
+        Ok(Reply::Ok(hello)) => (child, Ok(hello)),
+        Ok(Reply::Err(refusal)) => (child, Err(refusal)),
+        Err(_) => {
+            let mut log = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+            panic!("no answer: {answer:?} {log}");
+        }
+    }
+}
+
+impl Spawnd {
+    /// With the prepared settings, changed by the test.
+    pub fn start(who: As, change: impl FnOnce(&Path, &mut Settings)) -> Self {
+        let (root, mut settings) = prepare(who);
+        change(root.path(), &mut settings);
+        let (mut child, hello) = run(who, &settings);
+        let hello = hello.unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let collected = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let sink = collected.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut text = sink.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        let log = Box::new(move || collected.lock().unwrap().clone());
+        let client = connect_as(settings.gateway_uid, &settings);
+        Self { root, settings, hello, child, client, log }
+    }
+
+    pub fn kernel(&self, user: &str, id: &str) -> gateway_spawnd::Started {
+        match self.client.start(kernel(user, id)) {
+            Ok((started, _)) => started,
+            Err(error) => panic!("{error}: {}", (self.log)()),
+        }
+    }
+
+    /// Runs Python as the kernel's pid 1 and gives what it printed.
+    pub fn python(&self, id: &str, code: &str) -> String {
+        python(&self.settings.runtime.join("jails").join(id).join("main.sock"), code)
+    }
+
+    /// Ends it and checks that nothing is left.
+    pub fn finish(mut self) {
+        let (runtime, state) = (self.settings.runtime.clone(), self.settings.state.clone());
+        self.client.shutdown(ShutdownJails::Stop).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{}", (self.log)());
+        assert_eq!(names(&runtime.join("jails")), Vec::<String>::new());
+        assert_eq!(names(&state.join("scratch")), Vec::<String>::new());
+        assert!(!runtime.join("spawnd.sock").exists());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(self.root.path().to_str().unwrap()), "{mounts}");
+    }
+}
+
+impl Drop for Spawnd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn kernel(user: &str, id: &str) -> Start {
+    Start {
+        user: user.parse().unwrap(),
+        id: id.parse().unwrap(),
+        profile: Profile::Kernel,
+        kernelspec: Some("py".parse().unwrap()),
+        cwd: Default::default(),
+    }
+}
+
+pub fn id(id: &str) -> JailId {
+    id.parse().unwrap()
+}
+
+pub fn python(socket: &Path, code: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(code.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.trim().to_owned()
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Host pids whose command line holds this text.
+pub fn processes(text: &str) -> Vec<String> {
+    let pids = names(Path::new("/proc")).into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    pids.filter(|pid| {
+        fs::read(PathBuf::from("/proc").join(pid).join("cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+    })
+    .collect()
+}
+
+/// Waits for a condition, by looking.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
