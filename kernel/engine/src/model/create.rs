@@ -17,9 +17,6 @@ use crate::output::{Output, batch};
 use crate::run::{Run, grouped};
 use crate::session::Session;
 
-/// The most bytes of training data held in memory.
-const MAX_BYTES: usize = 4 << 30;
-
 /// Trains a model and keeps it in the session's models folder.
 pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> Result<Output, Problem> {
     let name = model_name(&create.name)?;
@@ -36,7 +33,9 @@ pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> 
     let by = create.query.span.start;
     let output = session.query(&create.query.text, run).await.map_err(|problem| problem.shifted(by))?;
     let columns = Columns::of(&output.schema, &options).map_err(|problem| problem.or_at(create.query.span))?;
-    let batches = read(output, run).await.map_err(|problem| problem.shifted(by))?;
+    // The frame and the design made from the rows need about as much again.
+    let limit = session.config().engine.memory_limit / 2;
+    let batches = read(output, limit, run).await.map_err(|problem| problem.shifted(by))?;
     let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as u64);
     let work = {
         let (run, name, store, replace) = (run.clone(), name.clone(), store.clone(), create.replace);
@@ -66,19 +65,19 @@ pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> 
     Ok(Output::whole(summary(&stored)?))
 }
 
-/// All batches of a query, as long as they fit.
-async fn read(output: Output, run: &Run) -> Result<Vec<RecordBatch>, Problem> {
+/// All batches of a query, as long as they fit into `limit` bytes.
+async fn read(output: Output, limit: u64, run: &Run) -> Result<Vec<RecordBatch>, Problem> {
     let mut rows = output.rows;
-    let (mut batches, mut bytes, mut count) = (Vec::new(), 0, 0_u64);
+    let (mut batches, mut bytes, mut count) = (Vec::new(), 0_u64, 0_u64);
     while let Some(batch) = rows.next().await {
         run.check()?;
         let batch = batch?;
-        bytes += batch.get_array_memory_size();
+        bytes += batch.get_array_memory_size() as u64;
         count += batch.num_rows() as u64;
-        if bytes > MAX_BYTES {
+        if bytes > limit {
             return Err(Problem::new(
                 Ename::MemoryLimit,
-                format!("the training data is more than {} GiB ({} rows so far)", MAX_BYTES >> 30, grouped(count)),
+                format!("the training data is more than {} MiB after {} rows", limit >> 20, grouped(count)),
             )
             .hint("select fewer columns or rows"));
         }
