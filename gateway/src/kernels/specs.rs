@@ -34,15 +34,23 @@ impl Specs {
                 return Self { default: default.to_owned(), specs };
             }
         };
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.join("kernel.json").is_file()) {
-            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        for path in
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.join("kernel.json").is_file())
+        {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+                continue;
+            };
             match Spec::load(&path) {
                 Ok(spec) => drop(specs.insert(name, spec)),
                 Err(error) => tracing::error!(kernelspec = name, %error, "kernelspec left out"),
             }
         }
         // A default that does not exist would fail every new notebook.
-        let default = if specs.contains_key(default) { default } else { specs.keys().next().map_or(default, String::as_str) };
+        let default = if specs.contains_key(default) {
+            default
+        } else {
+            specs.keys().next().map_or(default, String::as_str)
+        };
         Self { default: default.to_owned(), specs }
     }
 
@@ -78,8 +86,8 @@ impl Spec {
     fn load(folder: &Path) -> Result<Self, SpecError> {
         let path = folder.join("kernel.json");
         let text = std::fs::read(&path).map_err(|source| SpecError::Read { path: path.clone(), source })?;
-        let mut spec: Map<String, Value> =
-            serde_json::from_slice(&text).map_err(|source| SpecError::Parse { path: path.clone(), source })?;
+        let mut spec: Map<String, Value> = serde_json::from_slice(&text)
+            .map_err(|source| SpecError::Parse { path: path.clone(), source })?;
         // Every front end reads these without asking whether they are there.
         for (key, value) in [
             ("argv", json!([])),
@@ -135,7 +143,10 @@ mod tests {
     fn kernelspecs_are_read_and_told_without_the_hosts_paths() {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [
-            ("carrel/kernel.json", r#"{"argv": ["/opt/x", "{connection_file}"], "display_name": "Carrel SQL", "language": "sql", "env": {"A": "1"}}"#),
+            (
+                "carrel/kernel.json",
+                r#"{"argv": ["/opt/x", "{connection_file}"], "display_name": "Carrel SQL", "language": "sql", "env": {"A": "1"}}"#,
+            ),
             ("carrel/logo-svg.svg", "<svg/>"),
             ("carrel/logo-64x64.png", "png"),
             ("carrel/notes.txt", "x"),

@@ -19,6 +19,7 @@ mod contract;
 
 pub use error::{Error, Result};
 pub use groups::Group;
+pub use kernels::{KernelRow, SessionRow};
 pub use logins::{Login, NewLogin};
 pub use servers::Server;
 pub use tokens::{NewToken, Token};
@@ -41,7 +42,9 @@ pub struct Store {
 impl Store {
     /// Opens the file, makes it if it is missing, and brings it to the present version.
     pub fn open(path: &Path) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)
             .map_err(|source| Error::Open { path: path.to_owned(), source })?;
         Self::prepare(db)
@@ -49,7 +52,8 @@ impl Store {
 
     /// A store that is gone when it is dropped.
     pub fn in_memory() -> Result<Self> {
-        let db = Connection::open_in_memory().map_err(|source| Error::Open { path: ":memory:".into(), source })?;
+        let db =
+            Connection::open_in_memory().map_err(|source| Error::Open { path: ":memory:".into(), source })?;
         Self::prepare(db)
     }
 
@@ -96,7 +100,10 @@ impl Store {
         attempt: &'static str,
         f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Error::doing(attempt))?;
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(Error::doing(attempt))?;
         let value = f(&tx).map_err(Error::doing(attempt))?;
         tx.commit().map_err(Error::doing(attempt))?;
         Ok(value)

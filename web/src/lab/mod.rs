@@ -43,8 +43,8 @@ pub enum LabError {
     Settings(#[from] SettingsError),
 }
 
-/// JupyterLab's assets: tables of files, extensions and setting schemas.
-#[derive(Debug)]
+/// JupyterLab's assets: tables of files, extensions and setting schemas. The default is a folder with nothing in it.
+#[derive(Debug, Default)]
 pub struct Lab {
     /// JupyterLab's version, also part of the address of its static files.
     pub version: String,
@@ -115,9 +115,7 @@ impl Lab {
         let mut extension_files = Table::default();
         let beside = folder.parent().map(|parent| parent.join("labextensions"));
         for root in [Some(folder.join("labextensions")), beside].into_iter().flatten() {
-            extension_files
-                .add(&root)
-                .map_err(|source| LabError::Read { path: root.clone(), source })?;
+            extension_files.add(&root).map_err(|source| LabError::Read { path: root.clone(), source })?;
             for (path, extension) in list_extensions(&root)? {
                 if extensions.iter().all(|known| known.name != extension.name) {
                     schemas.add(&path.join("schemas"))?;
@@ -145,8 +143,7 @@ impl Lab {
 fn list_extensions(root: &Path) -> Result<Vec<(PathBuf, Extension)>, LabError> {
     let mut folders = Vec::new();
     for folder in folders_in(root)? {
-        let scoped =
-            folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
+        let scoped = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
         if scoped { folders.extend(folders_in(&folder)?) } else { folders.push(folder) }
     }
     folders.sort();
@@ -185,8 +182,7 @@ fn folders_in(root: &Path) -> Result<Vec<PathBuf>, LabError> {
 }
 
 fn json(path: &Path) -> Result<Value, LabError> {
-    let text =
-        std::fs::read(path).map_err(|source| LabError::Read { path: path.into(), source })?;
+    let text = std::fs::read(path).map_err(|source| LabError::Read { path: path.into(), source })?;
     serde_json::from_slice(&text).map_err(|source| LabError::Parse { path: path.into(), source })
 }
 
@@ -200,12 +196,24 @@ pub(crate) mod tests {
             ("lab/static/main.0a1b.js", "main"),
             ("lab/static/package.json", r#"{"version":"4.6.6"}"#),
             ("lab/favicons/favicon.ico", "x"),
-            ("lab/labextensions/first/package.json", r#"{"name":"first","jupyterlab":{"_build":{"load":"static/r.js","extension":"./extension"}}}"#),
+            (
+                "lab/labextensions/first/package.json",
+                r#"{"name":"first","jupyterlab":{"_build":{"load":"static/r.js","extension":"./extension"}}}"#,
+            ),
             ("lab/labextensions/broken/readme.txt", "no package.json"),
-            ("labextensions/@carrel/data/package.json", r#"{"name":"@carrel/data","jupyterlab":{"_build":{"load":"static/d.js","style":"./style"}}}"#),
+            (
+                "labextensions/@carrel/data/package.json",
+                r#"{"name":"@carrel/data","jupyterlab":{"_build":{"load":"static/d.js","style":"./style"}}}"#,
+            ),
             ("labextensions/@carrel/data/static/d.js", "d"),
-            ("labextensions/@carrel/data/schemas/@carrel/data/plugin.json", r#"{"type":"object","properties":{"on":{"type":"boolean","default":true}}}"#),
-            ("labextensions/first/package.json", r#"{"name":"first","jupyterlab":{"_build":{"load":"other.js"}}}"#),
+            (
+                "labextensions/@carrel/data/schemas/@carrel/data/plugin.json",
+                r#"{"type":"object","properties":{"on":{"type":"boolean","default":true}}}"#,
+            ),
+            (
+                "labextensions/first/package.json",
+                r#"{"name":"first","jupyterlab":{"_build":{"load":"other.js"}}}"#,
+            ),
         ];
         for (name, text) in files {
             let path = folder.path().join(name);
