@@ -10,7 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use carrel_wire::{Channel, ConnectionInfo};
 use gateway_shim::protocol::{Exit, State};
-use rustix::process::{Pid, Signal as Sig, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal as Sig, WaitOptions, getpriority_process, kill_process, kill_process_group,
+    setpriority_process, wait,
+};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -189,6 +192,10 @@ impl Supervisor {
             }
         }
         let pid = Pid::from_child(&child);
+        if getpriority_process(None).is_ok_and(|nice| nice < 0) {
+            // The shim may run ahead of others, so that it reads promptly; the user's code may not.
+            setpriority_process(Some(pid), 0).ok();
+        }
         let link = Link::start(&self.shared, &spec.info, &spec.identity);
         Ok(Running { pid, link, since: Instant::now() })
     }

@@ -16,6 +16,8 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 const BLOCK: usize = 64 * 1024;
 /// About as many bytes are handed to a reader at once.
 const CHUNK: usize = 64 * 1024;
+/// A log that held so many bytes in memory has left a large heap behind.
+const LARGE: usize = 512 * 1024;
 /// What one entry costs beside its frame.
 const OVERHEAD: usize = 64;
 
@@ -60,6 +62,8 @@ pub(crate) struct Log {
     scratch: Option<Scratch>,
     recent: VecDeque<(Route, Bytes)>,
     recent_bytes: usize,
+    /// Most bytes in memory since the log was last empty.
+    peak: usize,
     /// Number of the next entry.
     next: u64,
 }
@@ -68,7 +72,7 @@ impl Log {
     /// An empty log; numbers begin with 1. Without a scratch file there is memory only.
     pub(crate) fn new(bounds: Bounds, scratch: Option<File>) -> Log {
         let scratch = scratch.map(|file| Scratch { file, blocks: VecDeque::new(), end: 0, bytes: 0 });
-        Log { bounds, scratch, recent: VecDeque::new(), recent_bytes: 0, next: 1 }
+        Log { bounds, scratch, recent: VecDeque::new(), recent_bytes: 0, peak: 0, next: 1 }
     }
 
     /// Number of the oldest entry kept; the same as [`Log::next`] when there is none.
@@ -88,22 +92,29 @@ impl Log {
         self.next += 1;
         self.recent_bytes += frame.len() + OVERHEAD;
         self.recent.push_back((route, frame));
+        self.peak = self.peak.max(self.recent_bytes);
         while self.recent_bytes > self.bounds.memory {
             self.shrink(wanted);
         }
     }
 
-    /// Forgets everything up to `acked`.
-    pub(crate) fn trim(&mut self, acked: u64) {
+    /// Forgets everything up to `acked`. Returns true when that emptied a log that had grown large.
+    pub(crate) fn trim(&mut self, acked: u64) -> bool {
         if let Some(scratch) = &mut self.scratch {
             while scratch.blocks.front().is_some_and(|block| block.last <= acked) {
                 scratch.drop_front();
             }
             if !scratch.blocks.is_empty() {
-                return;
+                return false;
             }
         }
         while self.first_recent() <= acked && self.pop().is_some() {}
+        if !self.recent.is_empty() || self.peak < LARGE {
+            return false;
+        }
+        self.recent.shrink_to(64);
+        self.peak = 0;
+        true
     }
 
     /// Frames from number `from` on that `wants` accepts, about [`CHUNK`] bytes of them.
@@ -326,7 +337,7 @@ mod tests {
         assert_eq!((log.first(), log.recent_bytes), (2001, 0));
         let scratch = log.scratch.as_ref().unwrap();
         assert_eq!((scratch.bytes, scratch.end, scratch.file.metadata().unwrap().len()), (0, 0, 0));
-        log.trim(u64::MAX);
+        assert!(!log.trim(u64::MAX));
         fill(&mut log, 1, |_| Route::Everyone);
         assert_eq!(read_all(&log, 2001, |_| true).unwrap(), [2001]);
     }
@@ -349,6 +360,16 @@ mod tests {
         }
         assert_eq!(log.scratch.as_ref().unwrap().bytes, 0);
         assert!(log.first() > 1900);
+    }
+
+    #[test]
+    fn says_once_when_a_large_log_became_empty() {
+        let mut log = log(10_000_000, 0);
+        fill(&mut log, 1000, |_| Route::Everyone);
+        assert!(!log.trim(999));
+        assert!(log.trim(1000));
+        fill(&mut log, 1, |_| Route::Everyone);
+        assert!(!log.trim(1001));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod kernel;
 mod link;
 mod listener;
 mod log;
+mod memory;
 mod output;
 mod sessions;
 mod shared;
@@ -39,6 +40,7 @@ const EX_USAGE: u8 = 64;
 const EX_SOFTWARE: u8 = 70;
 
 fn main() -> ExitCode {
+    memory::stay_small();
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(why) => {

@@ -424,7 +424,12 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(4);
-        Frame::decode(self.buffer.split_to(length).freeze()).map(Some)
+        let frame = self.buffer.split_to(length).freeze();
+        if length > 64 * 1024 {
+            // What follows must not keep a large frame's memory alive.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        Frame::decode(frame).map(Some)
     }
 
     /// Whether no bytes of an incomplete frame are held.

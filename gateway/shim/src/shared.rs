@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::log::{Chunk, Gap, Log, Route};
+use crate::memory;
 use crate::output;
 use crate::sessions::{Reader, Routes, Sessions};
 
@@ -383,8 +384,8 @@ impl Inner {
     }
 
     fn trim(&mut self) {
-        if let Some(floor) = self.sessions.floor() {
-            self.log.trim(floor);
+        if self.sessions.floor().is_some_and(|floor| self.log.trim(floor)) {
+            memory::give_back();
         }
     }
 }

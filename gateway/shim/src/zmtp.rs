@@ -273,7 +273,12 @@ impl Decoder {
             return None;
         }
         self.buffer.advance(header);
-        Some(self.buffer.split_to(length).freeze())
+        let body = self.buffer.split_to(length).freeze();
+        if length > 64 * 1024 {
+            // What follows must not keep a large part's memory alive.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        Some(body)
     }
 }
 
