@@ -7,12 +7,14 @@ use crate::{design::Design, fit::Data, loss::Loss};
 
 /// How many parts rows are cut into; also the most threads a pass can use.
 const PARTS: usize = 16;
+/// The work (rows times columns, squared for the Hessian) after which a pass asks whether it was interrupted.
+const PATIENCE: usize = 4 << 20;
 /// Fewer rows than this are one part.
 const SMALL: usize = 4096;
 
 /// What a pass is over: the data and how its columns are scaled. Parameters are the columns' coefficients and, last,
 /// the intercept when there is one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Pass<'a> {
     pub data: &'a Data<'a>,
     pub loss: Loss,
@@ -21,6 +23,8 @@ pub(crate) struct Pass<'a> {
     pub intercept: bool,
     pub l2: f64,
     pub threads: usize,
+    /// Asked every few rows; once it says yes the pass is given up and its sums mean nothing.
+    pub interrupted: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Smooth part of the objective (data and L2) with what was asked of its derivatives.
@@ -119,7 +123,13 @@ impl Pass<'_> {
             ..Point::default()
         };
         let last = (size.saturating_sub(1)) * size;
+        let work = if want == Want::Hessian { size * size } else { size };
+        let every = (PATIENCE / work.max(1)).max(1);
+        let first_row = rows.start;
         for i in rows {
+            if (i - first_row).is_multiple_of(every) && (self.interrupted)() {
+                break;
+            }
             let weight = self.data.weights.map_or(1.0, |w| w[i]);
             if weight == 0.0 {
                 continue;

@@ -152,7 +152,7 @@ pub struct Fit {
     /// The method used.
     pub method: Method,
     /// Diagonal of the inverse Hessian at the model, columns first, then the intercept (Laplace variances; for the
-    /// squared loss still to be multiplied by the noise variance). Newton only.
+    /// squared loss still to be multiplied by the noise variance). Newton only, and not of a cancelled fit.
     pub variances: Option<Vec<f64>>,
 }
 
@@ -169,6 +169,18 @@ pub fn fit(
     settings: &Settings,
     progress: &mut dyn FnMut(&Iteration) -> Flow,
 ) -> Result<Fit, TrainError> {
+    fit_interruptibly(data, settings, &|| false, progress)
+}
+
+/// Trains, and asks `interrupted` several times a second, from several threads, also within an iteration. Once it says
+/// yes (and it must go on saying yes) the fit ends as [`Stop::Cancelled`] with the model of the last whole iteration; an empty
+/// trace means that there was none.
+pub fn fit_interruptibly(
+    data: &Data<'_>,
+    settings: &Settings,
+    interrupted: &(dyn Fn() -> bool + Sync),
+    progress: &mut dyn FnMut(&Iteration) -> Flow,
+) -> Result<Fit, TrainError> {
     let total_weight = check(data, settings)?;
     let cols = data.design.cols();
     let scale = settings.standardise.then(|| -> Vec<f64> {
@@ -182,6 +194,7 @@ pub fn fit(
         intercept: settings.intercept,
         l2: settings.l2,
         threads: settings.threads,
+        interrupted,
     };
     let tolerance = settings.tolerance * total_weight;
     let method = if cols <= NEWTON_MAX_COLUMNS { Method::Newton } else { Method::QuasiNewton };
@@ -189,7 +202,8 @@ pub fn fit(
         Method::Newton => newton::minimise(&pass, settings, tolerance, progress),
         Method::QuasiNewton => quasi::minimise(&pass, settings, tolerance, progress),
     };
-    let variances = (method == Method::Newton).then(|| variances(&pass, &outcome.parameters));
+    let whole = method == Method::Newton && outcome.stop != Stop::Cancelled;
+    let variances = whole.then(|| variances(&pass, &outcome.parameters)).filter(|_| !interrupted());
     let mut coefficients = outcome.parameters[..cols].to_vec();
     let variances = variances.map(|mut v| {
         if let Some(scale) = &scale {

@@ -24,5 +24,7 @@ mod quasi;
 
 pub use design::{Design, DesignBuilder, Row};
 pub use error::TrainError;
-pub use fit::{Data, Fit, Flow, Iteration, Method, Model, NEWTON_MAX_COLUMNS, Settings, Stop, fit};
+pub use fit::{
+    Data, Fit, Flow, Iteration, Method, Model, NEWTON_MAX_COLUMNS, Settings, Stop, fit, fit_interruptibly,
+};
 pub use loss::{Loss, sigmoid};

@@ -27,6 +27,9 @@ pub(crate) fn minimise(
     let mut trace = Vec::new();
     let mut step = 0.0;
     let stop = loop {
+        if (pass.interrupted)() {
+            break Stop::Cancelled;
+        }
         let objective = point.smooth + shape.l1_of(&b);
         let gradient_norm = shape.residual(&point.gradient, &b);
         let line =
@@ -47,8 +50,10 @@ pub(crate) fn minimise(
         if trace.len() > settings.max_iterations {
             break Stop::MaxIterations;
         }
-        let direction = shape.direction(&point, &b);
-        match search(pass, &shape, &b, &point, &direction) {
+        let direction = shape.direction(&point, &b, pass.interrupted);
+        let found = search(pass, &shape, &b, &point, &direction);
+        match found {
+            _ if (pass.interrupted)() => break Stop::Cancelled,
             Some((next, at, length)) => (b, point, step) = (next, at, length),
             None => break Stop::Precision,
         }
@@ -100,18 +105,18 @@ impl Shape {
     }
 
     /// The Newton direction of the quadratic model at `b`.
-    fn direction(&self, point: &Point, b: &[f64]) -> Vec<f64> {
+    fn direction(&self, point: &Point, b: &[f64], interrupted: &dyn Fn() -> bool) -> Vec<f64> {
         let n = b.len();
         if self.l1 == 0.0 && self.bounds.is_none() {
             let mut direction: Vec<f64> = point.gradient.iter().map(|g| -g).collect();
             solve(&damped_cholesky(&point.hessian, n), n, &mut direction);
             return direction;
         }
-        self.coordinate_descent(point, b)
+        self.coordinate_descent(point, b, interrupted)
     }
 
     /// Minimises `g·d + d'Hd/2 + l1·|b + d|₁` within the bounds, coordinate by coordinate.
-    fn coordinate_descent(&self, point: &Point, b: &[f64]) -> Vec<f64> {
+    fn coordinate_descent(&self, point: &Point, b: &[f64], interrupted: &dyn Fn() -> bool) -> Vec<f64> {
         let n = b.len();
         let h = |i: usize, j: usize| point.hessian[i.max(j) * n + i.min(j)];
         let floor = 1e-12 * (0..n).map(|i| h(i, i)).fold(1e-12, f64::max);
@@ -138,7 +143,7 @@ impl Shape {
                 largest = largest.max(change.abs());
                 reach = reach.max(target.abs());
             }
-            if largest <= 1e-13 * reach.max(1e-3) {
+            if largest <= 1e-13 * reach.max(1e-3) || interrupted() {
                 break;
             }
         }
@@ -168,6 +173,9 @@ fn search(
     let noise = 4.0 * f64::EPSILON * objective.abs();
     let mut length = 1.0;
     for _ in 0..HALVINGS {
+        if (pass.interrupted)() {
+            return None;
+        }
         let next = at(length);
         let want = if length == 1.0 { Want::Hessian } else { Want::Value };
         let mut found = pass.at(&next, want);

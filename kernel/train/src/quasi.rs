@@ -37,6 +37,9 @@ pub(crate) fn minimise(
     let mut trace: Vec<Iteration> = Vec::new();
     let mut step = 0.0;
     let stop = loop {
+        if (pass.interrupted)() {
+            break Stop::Cancelled;
+        }
         let steepest = pseudo_gradient(&point.gradient, &b, cols, l1);
         let objective = point.smooth + l1_of(&b);
         let gradient_norm = steepest.iter().fold(0.0, |m: f64, g| m.max(g.abs()));
@@ -70,6 +73,9 @@ pub(crate) fn minimise(
             if found.is_some() {
                 break;
             }
+        }
+        if (pass.interrupted)() {
+            break Stop::Cancelled;
         }
         let Some((next, at, length)) = found else { break Stop::Precision };
         let s: Vec<f64> = next.iter().zip(&b).map(|(n, b)| n - b).collect();
@@ -137,6 +143,9 @@ struct Ray<'a> {
 fn search(pass: &Pass<'_>, ray: &Ray<'_>, objective: f64, first: f64) -> Option<(Vec<f64>, Point, f64)> {
     let mut length = first;
     for _ in 0..HALVINGS {
+        if (pass.interrupted)() {
+            return None;
+        }
         let mut next = ray.b.to_vec();
         add(&mut next, length, ray.direction);
         if ray.l1 > 0.0 {

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test program: these are its assertions")]
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use kernel_train::{
-    Data, Design, DesignBuilder, Fit, Flow, Loss, Method, Settings, Stop, TrainError, fit, metrics, sigmoid,
+    Data, Design, DesignBuilder, Fit, Flow, Loss, Method, Settings, Stop, TrainError, fit, fit_interruptibly,
+    metrics, sigmoid,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -198,6 +202,27 @@ fn cancel_keeps_the_last_good_model() {
     assert_eq!(stopped.trace[..], full.trace[..3]);
     assert!(stopped.trace[2].objective < stopped.trace[0].objective);
     assert!(stopped.model.coefficients[0] != 0.0);
+}
+
+#[test]
+fn an_interrupt_within_an_iteration_keeps_the_last_whole_one() {
+    let (design, labels) = wide(20_000, 60, 3);
+    let data = Data { design: &design, labels: &labels, weights: None, offsets: None };
+    for l1 in [0.0, 1.0] {
+        let settings = Settings { l1, threads: 2, ..Settings::default() };
+        let full = run(&data, &settings);
+        // Says yes from the moment that iteration 2 is reported: the next pass is given up.
+        let stop = AtomicBool::new(false);
+        let found = fit_interruptibly(&data, &settings, &|| stop.load(Ordering::Relaxed), &mut |line| {
+            stop.store(line.number == 2, Ordering::Relaxed);
+            Flow::Continue
+        })
+        .unwrap();
+        assert_eq!((found.stop, found.converged), (Stop::Cancelled, false));
+        assert_eq!(found.trace[..], full.trace[..3]);
+        let at_once = fit_interruptibly(&data, &settings, &|| true, &mut |_| Flow::Continue).unwrap();
+        assert_eq!((at_once.stop, at_once.trace.len()), (Stop::Cancelled, 0));
+    }
 }
 
 #[test]

@@ -42,11 +42,12 @@ pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> 
         move || -> Result<Stored, Problem> {
             let stored = learn(&name, batches, &columns, &options, created_ms, &run)?;
             // Stopped by the user: what was reached is kept, but never in place of a finished model.
-            if run.cancel.is_cancelled() && replace && store.has(&name) {
+            let cancelled = run.cancel.is_cancelled();
+            if cancelled && replace && store.has(&name) {
                 return Err(run.cancelled().hint(format!("model {name} is as it was before")));
             }
             store.save(&stored)?;
-            if run.cancel.is_cancelled() {
+            if cancelled {
                 let iterations = stored.training.trace.len().saturating_sub(1);
                 return Err(run.cancelled().hint(format!(
                     "model {name} was kept as of iteration {iterations}; it has not converged"

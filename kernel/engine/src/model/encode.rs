@@ -135,14 +135,26 @@ enum Encoded {
 /// No column is set.
 const NONE: u32 = u32::MAX;
 
+/// Asked now and then in long work: an error ends it.
+pub(super) type Check<'a> = &'a dyn Fn() -> Result<(), Problem>;
+
+/// Rows between two checks.
+const CHECK_ROWS: usize = 65_536;
+
 /// The design of a frame that has every feature's column.
-pub(super) fn design(features: &[Feature], frame: &DataFrame) -> Result<Design, Problem> {
+pub(super) fn design(features: &[Feature], frame: &DataFrame, check: Check<'_>) -> Result<Design, Problem> {
     let rows = frame.height();
-    let encoded = features.iter().map(|feature| encode(feature, frame)).collect::<Result<Vec<_>, _>>()?;
+    let encoded = features
+        .iter()
+        .map(|feature| check().and_then(|()| encode(feature, frame)))
+        .collect::<Result<Vec<_>, _>>()?;
     let cols = width(features);
     let result = if encoded.iter().all(|column| matches!(column, Encoded::Value(_))) {
         let mut values = Vec::with_capacity(rows * cols);
         for row in 0..rows {
+            if row.is_multiple_of(CHECK_ROWS) {
+                check()?;
+            }
             for column in &encoded {
                 if let Encoded::Value(column) = column {
                     values.push(column[row]);
@@ -161,6 +173,9 @@ pub(super) fn design(features: &[Feature], frame: &DataFrame) -> Result<Design, 
             .collect();
         let mut builder = DesignBuilder::new(cols, rows, features.len());
         for row in 0..rows {
+            if row.is_multiple_of(CHECK_ROWS) {
+                check()?;
+            }
             for (column, start) in encoded.iter().zip(&starts) {
                 match column {
                     Encoded::Value(values) => builder.push(*start, values[row]),
@@ -236,7 +251,7 @@ mod tests {
         assert_eq!(width(&features), 4);
         // New data: an unseen category and a missing number.
         let new = frame(vec![None, Some(7.0)], vec![Some("new"), Some("a")]);
-        let design = design(&features, &new).unwrap();
+        let design = design(&features, &new, &|| Ok(())).unwrap();
         let scores = design.scores(&[10.0, 1.0, 2.0, 3.0], 0.5, None).unwrap();
         assert_eq!(scores, [0.5, 0.5 + 20.0 + 3.0]);
         let dummy = Feature::learn(&seen, "t", Kind::Text, Encoding { reference: true, ..PLAIN }).unwrap();

@@ -1,5 +1,5 @@
-//! Training proper: batches in, a model out. Runs on a thread of its own; the statement's stop signal ends it after the
-//! iteration that it is in, with the model reached so far.
+//! Training proper: batches in, a model out. Runs on a thread of its own; the statement's stop signal ends it at once, with
+//! the model of the last whole iteration if there is one.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use carrel_cell::problem::{Ename, Problem};
 use carrel_train::{Data, Fit, Flow, Loss, Method, Settings, Stop, metrics, sigmoid};
 use polars::prelude::{BooleanChunked, DataFrame, NewChunkedArray};
 
-use super::encode::{self, Feature};
+use super::encode::{self, Check, Feature};
 use super::frame::{self, Kind};
 use super::internal;
 use super::label::{ClassKind, Classes};
@@ -127,7 +127,7 @@ pub(super) fn learn(
     let features = columns
         .inputs
         .iter()
-        .map(|(_, name, kind)| Feature::learn(&train, name, *kind, options.encoding))
+        .map(|(_, name, kind)| run.check().and_then(|()| Feature::learn(&train, name, *kind, options.encoding)))
         .collect::<Result<Vec<_>, _>>()?;
     let width = encode::width(&features);
     if width > MAX_COLUMNS {
@@ -136,7 +136,7 @@ pub(super) fn learn(
             format!("the columns encode to {width} features, at most {MAX_COLUMNS} are possible"),
         ));
     }
-    let design = encode::design(&features, &train)?;
+    let design = encode::design(&features, &train, &|| run.check())?;
     run.check()?;
     let weights = weights(options, classes.as_ref(), &train_labels)?;
     let settings = Settings {
@@ -153,12 +153,16 @@ pub(super) fn learn(
     let data = Data { design: &design, labels: &train_labels, weights: weights.as_deref(), offsets: None };
     let mass = weights.as_ref().map_or(train_labels.len() as f64, |w| w.iter().sum());
     let mut times: Vec<Duration> = Vec::new();
-    let fit = carrel_train::fit(&data, &settings, &mut |line| {
+    let interrupted = || run.cancel.is_cancelled();
+    let fit = carrel_train::fit_interruptibly(&data, &settings, &interrupted, &mut |line| {
         times.push(began.elapsed());
         run.stage(format!("training, iteration {}, loss {:.6}", line.number, line.data_loss / mass));
-        if run.cancel.is_cancelled() && line.number > 0 { Flow::Stop } else { Flow::Continue }
+        Flow::Continue
     })
     .map_err(|error| Problem::new(Ename::TrainingError, format!("training is not possible: {error}")))?;
+    if fit.stop == Stop::Cancelled && fit.trace.len() < 2 {
+        return Err(run.cancelled()); // nothing was learnt yet
+    }
     run.stage("evaluating");
     let mut stored = Stored {
         version: 1,
@@ -187,11 +191,18 @@ pub(super) fn learn(
             ..Training::default()
         },
     };
+    if fit.stop == Stop::Cancelled {
+        stored.training.duration_ms = began.elapsed().as_millis() as u64;
+        stored.training.metrics =
+            metric_names(stored.model_type).into_iter().map(|name| (name.to_owned(), None)).collect();
+        return Ok(stored); // the prompt is wanted back: the model is kept unjudged
+    }
     let (judged, judged_labels) = if share > 0.0 { part(true)? } else { (train, train_labels) };
     if share > 0.0 {
         stored.training.eval_rows = judged_labels.len() as u64;
     }
-    let predictions = predictions(&stored, &judged)?;
+    let predictions = predictions(&stored, &judged, &|| run.check())?;
+    run.check()?;
     stored.training.metrics = judge(&stored, &predictions, &judged_labels, 0.5);
     if share > 0.0 && !judged_labels.is_empty() {
         let loss = match stored.model_type {
@@ -314,11 +325,11 @@ fn stop_words(stop: Stop) -> &'static str {
 }
 
 /// Predicted means: probabilities of the positive class, or values.
-pub(super) fn predictions(model: &Stored, frame: &DataFrame) -> Result<Vec<f64>, Problem> {
+pub(super) fn predictions(model: &Stored, frame: &DataFrame, check: Check<'_>) -> Result<Vec<f64>, Problem> {
     let mut predicted = Vec::with_capacity(frame.height());
     for start in (0..frame.height()).step_by(JUDGE_ROWS) {
         let part = frame.slice(start as i64, JUDGE_ROWS);
-        let scores = encode::design(&model.features, &part)?
+        let scores = encode::design(&model.features, &part, check)?
             .scores(&model.coefficients, model.intercept, None)
             .map_err(|error| internal("a model does not fit its features", error))?;
         predicted.extend(scores);

@@ -77,7 +77,7 @@ impl ScalarUDFImpl for Predict {
             .map(|value| value.to_array(args.number_rows))
             .collect::<Result<Vec<_>>>()?;
         let frame = features(&self.model, args.number_rows, &arrays).map_err(outside)?;
-        let predicted = predictions(&self.model, &frame).map_err(outside)?;
+        let predicted = predictions(&self.model, &frame, &|| Ok(())).map_err(outside)?;
         let array = match &self.model.classes {
             Some(classes) => answer(classes, &predicted, threshold).map_err(outside)?,
             None => Arc::new(Float64Array::from(predicted)) as ArrayRef,
