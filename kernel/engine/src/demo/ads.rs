@@ -140,7 +140,8 @@ impl Plan {
         let [country_nulls, device_nulls, relevance_nulls] = NULLS.map(|(_, rate)| rate);
         let (mut times, mut members, mut items) =
             (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-        let (mut qualities, mut recencies) = (Float64Builder::with_capacity(n), Float64Builder::with_capacity(n));
+        let (mut qualities, mut recencies) =
+            (Float64Builder::with_capacity(n), Float64Builder::with_capacity(n));
         let mut relevances = Float64Builder::with_capacity(n);
         let (mut positions, mut labels) = (Int32Builder::with_capacity(n), Int32Builder::with_capacity(n));
         let mut countries = StringBuilder::with_capacity(n, 2 * n);

@@ -11,7 +11,8 @@ pub(super) const NUMERIC: [(&str, f64); 4] =
 pub(super) type Level = (&'static str, f64, f64);
 
 /// Device of the impression.
-pub(super) const DEVICES: [Level; 3] = [("desktop", 0.35, 0.0), ("mobile", 0.55, 0.30), ("tablet", 0.10, -0.20)];
+pub(super) const DEVICES: [Level; 3] =
+    [("desktop", 0.35, 0.0), ("mobile", 0.55, 0.30), ("tablet", 0.10, -0.20)];
 
 /// Country of the member.
 pub(super) const COUNTRIES: [Level; 8] = [

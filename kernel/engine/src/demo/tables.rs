@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    array::{
+        ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+        RecordBatch, StringArray,
+    },
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 

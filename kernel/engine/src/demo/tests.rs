@@ -41,10 +41,7 @@ fn same_arguments_same_bytes() {
     let second = make(&demo(&b), &mut io::sink()).unwrap();
     assert_eq!(first, second);
     let (left, right) = (tree(&a), tree(&b));
-    assert_eq!(
-        left.iter().map(|f| &f.0).collect::<Vec<_>>(),
-        right.iter().map(|f| &f.0).collect::<Vec<_>>()
-    );
+    assert_eq!(left.iter().map(|f| &f.0).collect::<Vec<_>>(), right.iter().map(|f| &f.0).collect::<Vec<_>>());
     assert!(left == right, "bytes differ");
     assert!(left.iter().any(|f| f.0 == "tpch/lineitem/part-0000.parquet"));
     assert!(left.iter().any(|f| f.0 == "ads/README.md"));

@@ -9,7 +9,8 @@ use super::{
     Demo,
     ads::Plan,
     effects::{
-        CAMPAIGNS, COUNTRIES, DEVICES, INTERCEPT, ITEM_SD, ITEM_SKEW, Level, MEMBER_SD, MEMBER_SKEW, NULLS, NUMERIC,
+        CAMPAIGNS, COUNTRIES, DEVICES, INTERCEPT, ITEM_SD, ITEM_SKEW, Level, MEMBER_SD, MEMBER_SKEW, NULLS,
+        NUMERIC,
     },
 };
 

@@ -32,7 +32,8 @@ pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> 
     }
     let by = create.query.span.start;
     let output = session.query(&create.query.text, run).await.map_err(|problem| problem.shifted(by))?;
-    let columns = Columns::of(&output.schema, &options).map_err(|problem| problem.or_at(create.query.span))?;
+    let columns =
+        Columns::of(&output.schema, &options).map_err(|problem| problem.or_at(create.query.span))?;
     // The frame and the design made from the rows need about as much again.
     let limit = session.config().engine.memory_limit / 2;
     let batches = read(output, limit, run).await.map_err(|problem| problem.shifted(by))?;
@@ -42,15 +43,17 @@ pub async fn create(session: &Session, create: &CreateModel, run: &Arc<Run>) -> 
         move || -> Result<Stored, Problem> {
             let stored = learn(&name, batches, &columns, &options, created_ms, &run)?;
             // Stopped by the user: what was reached is kept, but never in place of a finished model.
-            let cancelled = run.cancel.is_cancelled();
+            let judged = stored.training.metrics.iter().any(|(_, value)| value.is_some());
+            let cancelled = run.cancel.is_cancelled() && !judged;
             if cancelled && replace && store.has(&name) {
                 return Err(run.cancelled().hint(format!("model {name} is as it was before")));
             }
             store.save(&stored)?;
             if cancelled {
                 let iterations = stored.training.trace.len().saturating_sub(1);
+                let state = if stored.training.converged { "converged" } else { "not converged" };
                 return Err(run.cancelled().hint(format!(
-                    "model {name} was kept as of iteration {iterations}; it has not converged"
+                    "model {name} was kept as of iteration {iterations}: {state}, not evaluated"
                 )));
             }
             Ok(stored)

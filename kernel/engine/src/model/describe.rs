@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListArray, RecordBatch, StringArray,
-    StringBuilder, StructArray, TimestampMillisecondArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListArray, RecordBatch,
+    StringArray, StringBuilder, StructArray, TimestampMillisecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -31,7 +31,9 @@ impl TableFunctionImpl for Tables {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let text = |at: usize| match args.exprs().get(at) {
             Some(Expr::Literal(
-                ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)),
+                ScalarValue::Utf8(Some(text))
+                | ScalarValue::Utf8View(Some(text))
+                | ScalarValue::LargeUtf8(Some(text)),
                 _,
             )) => Ok(text.clone()),
             _ => Err(outside(internal("a model table was called with strange arguments", at))),
@@ -59,7 +61,8 @@ pub(super) fn models(store: &Store, like: Option<&str>) -> Result<RecordBatch, P
     let metric = |m: &Stored, wanted: &str| {
         m.training.metrics.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| *value)
     };
-    let quality = |m: &Option<Stored>| m.as_ref().and_then(|m| metric(m, "roc_auc").or(metric(m, "r2_score")));
+    let quality =
+        |m: &Option<Stored>| m.as_ref().and_then(|m| metric(m, "roc_auc").or(metric(m, "r2_score")));
     let created = models.iter().map(|m| m.as_ref().map(|m| m.created_ms as i64));
     table(vec![
         ("name", Arc::new(StringArray::from_iter_values(&names))),
@@ -67,13 +70,22 @@ pub(super) fn models(store: &Store, like: Option<&str>) -> Result<RecordBatch, P
         ("label", each(&|m| Some(m.label.clone()))),
         (
             "features",
-            Arc::new(models.iter().map(|m| m.as_ref().map(|m| m.features.len() as i64)).collect::<Int64Array>()),
+            Arc::new(
+                models.iter().map(|m| m.as_ref().map(|m| m.features.len() as i64)).collect::<Int64Array>(),
+            ),
         ),
         (
             "training_rows",
-            Arc::new(models.iter().map(|m| m.as_ref().map(|m| m.training.rows as i64)).collect::<Int64Array>()),
+            Arc::new(
+                models.iter().map(|m| m.as_ref().map(|m| m.training.rows as i64)).collect::<Int64Array>(),
+            ),
         ),
-        ("converged", Arc::new(models.iter().map(|m| m.as_ref().map(|m| m.training.converged)).collect::<BooleanArray>())),
+        (
+            "converged",
+            Arc::new(
+                models.iter().map(|m| m.as_ref().map(|m| m.training.converged)).collect::<BooleanArray>(),
+            ),
+        ),
         ("roc_auc_or_r2", Arc::new(models.iter().map(quality).collect::<Float64Array>())),
         ("created", Arc::new(created.collect::<TimestampMillisecondArray>())),
     ])
@@ -100,7 +112,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 fn weights(model: &Stored) -> Result<RecordBatch, Problem> {
     let (mut inputs, mut values) = (StringBuilder::new(), Float64Builder::new());
     let mut errors = Float64Builder::new();
-    let (mut categories, mut category_values, mut lengths) = (StringBuilder::new(), Float64Builder::new(), Vec::new());
+    let (mut categories, mut category_values, mut lengths) =
+        (StringBuilder::new(), Float64Builder::new(), Vec::new());
     let mut intercept = model.intercept;
     let mut at = 0;
     let error_of = |at: usize| model.standard_errors.as_ref().and_then(|errors| errors.get(at).copied());
@@ -146,8 +159,8 @@ fn weights(model: &Stored) -> Result<RecordBatch, Problem> {
     let pairs: Vec<ArrayRef> = vec![Arc::new(categories.finish()), Arc::new(category_values.finish())];
     let pairs = StructArray::try_new(pair.clone(), pairs, None).map_err(failed)?;
     let item = Arc::new(Field::new("item", DataType::Struct(pair), false));
-    let lists =
-        ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(pairs), None).map_err(failed)?;
+    let lists = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(pairs), None)
+        .map_err(failed)?;
     table(vec![
         ("processed_input", Arc::new(inputs.finish())),
         ("weight", Arc::new(values.finish())),

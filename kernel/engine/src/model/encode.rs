@@ -60,7 +60,9 @@ impl Feature {
     pub(super) fn width(&self) -> usize {
         match &self.input {
             Input::Number { .. } | Input::Flag { .. } => 1,
-            Input::Category { levels, reference } => levels.len() - usize::from(*reference && !levels.is_empty()),
+            Input::Category { levels, reference } => {
+                levels.len() - usize::from(*reference && !levels.is_empty())
+            }
         }
     }
 
@@ -241,7 +243,8 @@ mod tests {
 
     #[test]
     fn numbers_and_categories_are_learnt_and_encoded() {
-        let seen = frame(vec![Some(1.0), Some(3.0), None, Some(5.0)], vec![Some("b"), Some("a"), None, Some("b")]);
+        let seen =
+            frame(vec![Some(1.0), Some(3.0), None, Some(5.0)], vec![Some("b"), Some("a"), None, Some("b")]);
         let number = Feature::learn(&seen, "n", Kind::Number, PLAIN).unwrap();
         assert_eq!(number.input, Input::Number { mean: 3.0, scale: 2.0 });
         let text = Feature::learn(&seen, "t", Kind::Text, PLAIN).unwrap();

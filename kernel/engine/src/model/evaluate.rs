@@ -99,7 +99,8 @@ impl Judge {
         let [threshold, label, inputs @ ..] = values else {
             return Err(internal("evaluation was called with too few arguments", values.len()));
         };
-        if let Some(threshold) = threshold.as_primitive_opt::<Float64Type>().filter(|array| !array.is_empty()) {
+        if let Some(threshold) = threshold.as_primitive_opt::<Float64Type>().filter(|array| !array.is_empty())
+        {
             self.threshold = threshold.value(0);
         }
         let rows = label.len();

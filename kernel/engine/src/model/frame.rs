@@ -139,8 +139,7 @@ mod tests {
     #[test]
     fn values_and_nulls_come_across() {
         let numbers: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), None, Some(-2.0)]));
-        let texts: ArrayRef =
-            Arc::new(StringArray::from(vec![Some("a"), Some("a rather long text"), None]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("a rather long text"), None]));
         let flags: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
         let money: ArrayRef =
             Arc::new(Decimal128Array::from(vec![150, 275, 0]).with_precision_and_scale(9, 2).unwrap());

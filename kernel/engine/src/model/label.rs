@@ -42,8 +42,7 @@ impl ClassKind {
         match data_type {
             DataType::Boolean => Some(Self::Boolean),
             other if other.is_integer() => Some(Self::Integer),
-            other => Kind::of(other)
-                .map(|kind| if kind == Kind::Text { Self::Text } else { Self::Number }),
+            other => Kind::of(other).map(|kind| if kind == Kind::Text { Self::Text } else { Self::Number }),
         }
     }
 
@@ -137,7 +136,10 @@ impl Classes {
         let stranger = |value: &str| {
             Problem::new(
                 Ename::ValueError,
-                format!("label {name} is {value} in a row: the model knows {} and {}", self.negative, self.positive),
+                format!(
+                    "label {name} is {value} in a row: the model knows {} and {}",
+                    self.negative, self.positive
+                ),
             )
         };
         if self.kind == ClassKind::Text {
@@ -218,9 +220,13 @@ mod tests {
 
     #[test]
     fn one_or_three_values_are_refused() {
-        for (values, words) in [(vec![1, 1], "is always 1"), (vec![1, 2, 3, 4, 5], "more than two different values (1, 2, 3, …)")] {
+        for (values, words) in [
+            (vec![1, 1], "is always 1"),
+            (vec![1, 2, 3, 4, 5], "more than two different values (1, 2, 3, …)"),
+        ] {
             let array: ArrayRef = Arc::new(Int64Array::from(values));
-            let problem = Classes::learn(&frame(array, ClassKind::Integer), "y", ClassKind::Integer).unwrap_err();
+            let problem =
+                Classes::learn(&frame(array, ClassKind::Integer), "y", ClassKind::Integer).unwrap_err();
             assert!(problem.message.contains(words), "{problem}");
         }
     }

@@ -42,9 +42,13 @@ impl Columns {
                 .hint("rename or leave out one of them"));
         }
         let Some(label) = names.iter().position(|name| *name == options.label) else {
-            let problem =
-                Problem::new(Ename::UnknownColumn, format!("the query has no label column {}", options.label));
-            return Err(place(problem.hint("name it with input_label_cols = ['…']").suggest(&options.label, &names)));
+            let problem = Problem::new(
+                Ename::UnknownColumn,
+                format!("the query has no label column {}", options.label),
+            );
+            return Err(place(
+                problem.hint("name it with input_label_cols = ['…']").suggest(&options.label, &names),
+            ));
         };
         let label_type = schema.field(label).data_type();
         let class_kind = match options.model_type {
@@ -54,7 +58,8 @@ impl Columns {
             ModelType::LinearReg => match Kind::of(label_type) {
                 Some(Kind::Number | Kind::Flag) => None,
                 _ => {
-                    let message = format!("linear_reg needs a number as its label, {} is {label_type}", options.label);
+                    let message =
+                        format!("linear_reg needs a number as its label, {} is {label_type}", options.label);
                     return Err(place(Problem::new(Ename::TypeError, message)));
                 }
             },
@@ -77,7 +82,8 @@ impl Columns {
 }
 
 fn cannot_use(name: &str, data_type: &arrow::datatypes::DataType) -> Problem {
-    let problem = Problem::new(Ename::TypeError, format!("column {name} is {data_type}, which models cannot use"));
+    let problem =
+        Problem::new(Ename::TypeError, format!("column {name} is {data_type}, which models cannot use"));
     if data_type.is_temporal() {
         return problem.hint(format!("take parts of it, as in date_part('hour', {name}), or leave it out"));
     }
@@ -100,8 +106,7 @@ pub(super) fn learn(
     all.extend(columns.inputs.iter().cloned());
     let frame = frame::from_batches(&batches, &all)?;
     drop(batches);
-    let classes =
-        columns.class_kind.map(|kind| Classes::learn(&frame, &options.label, kind)).transpose()?;
+    let classes = columns.class_kind.map(|kind| Classes::learn(&frame, &options.label, kind)).transpose()?;
     let labels = labels(&frame, &options.label, classes.as_ref())?;
     let total = frame.height();
     let present = labels.iter().filter(|label| label.is_some()).count();
@@ -127,7 +132,9 @@ pub(super) fn learn(
     let features = columns
         .inputs
         .iter()
-        .map(|(_, name, kind)| run.check().and_then(|()| Feature::learn(&train, name, *kind, options.encoding)))
+        .map(|(_, name, kind)| {
+            run.check().and_then(|()| Feature::learn(&train, name, *kind, options.encoding))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let width = encode::width(&features);
     if width > MAX_COLUMNS {
@@ -192,17 +199,16 @@ pub(super) fn learn(
         },
     };
     if fit.stop == Stop::Cancelled {
-        stored.training.duration_ms = began.elapsed().as_millis() as u64;
-        stored.training.metrics =
-            metric_names(stored.model_type).into_iter().map(|name| (name.to_owned(), None)).collect();
-        return Ok(stored); // the prompt is wanted back: the model is kept unjudged
+        return Ok(unjudged(stored, began)); // the prompt is wanted back
     }
     let (judged, judged_labels) = if share > 0.0 { part(true)? } else { (train, train_labels) };
     if share > 0.0 {
         stored.training.eval_rows = judged_labels.len() as u64;
     }
-    let predictions = predictions(&stored, &judged, &|| run.check())?;
-    run.check()?;
+    let predictions = match predictions(&stored, &judged, &|| run.check()) {
+        Err(problem) if problem.ename == Ename::Cancelled => return Ok(unjudged(stored, began)),
+        result => result?,
+    };
     stored.training.metrics = judge(&stored, &predictions, &judged_labels, 0.5);
     if share > 0.0 && !judged_labels.is_empty() {
         let loss = match stored.model_type {
@@ -215,6 +221,14 @@ pub(super) fn learn(
     }
     stored.training.duration_ms = began.elapsed().as_millis() as u64;
     Ok(stored)
+}
+
+/// A model whose training or judging was stopped: its metrics are not known.
+fn unjudged(mut stored: Stored, began: Instant) -> Stored {
+    stored.training.metrics =
+        metric_names(stored.model_type).into_iter().map(|name| (name.to_owned(), None)).collect();
+    stored.training.duration_ms = began.elapsed().as_millis() as u64;
+    stored
 }
 
 /// Labels as numbers, 0 and 1 for a classifier; none where missing.
@@ -248,7 +262,8 @@ fn row_hashes(frame: &DataFrame, seed: u64) -> Result<Vec<u64>, Problem> {
             let texts = column.str().map_err(|error| internal("a column could not be read", error))?;
             for (hash, value) in hashes.iter_mut().zip(texts.iter()) {
                 let fnv = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3);
-                let text = value.map_or(0x51ed_270b, |t| t.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv));
+                let text =
+                    value.map_or(0x51ed_270b, |t| t.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv));
                 *hash = mix(*hash ^ text);
             }
         }
@@ -256,7 +271,11 @@ fn row_hashes(frame: &DataFrame, seed: u64) -> Result<Vec<u64>, Problem> {
     Ok(hashes)
 }
 
-fn weights(options: &Options, classes: Option<&Classes>, labels: &[f64]) -> Result<Option<Vec<f64>>, Problem> {
+fn weights(
+    options: &Options,
+    classes: Option<&Classes>,
+    labels: &[f64],
+) -> Result<Option<Vec<f64>>, Problem> {
     let Some(classes) = classes else { return Ok(None) };
     let (negative, positive) = match &options.class_weights {
         ClassWeights::Even => return Ok(None),
@@ -299,7 +318,8 @@ fn trace(fit: &Fit, times: &[Duration], mass: f64) -> Vec<TraceLine> {
         .iter()
         .enumerate()
         .map(|(at, line)| {
-            let before = if at == 0 { Duration::ZERO } else { times.get(at - 1).copied().unwrap_or_default() };
+            let before =
+                if at == 0 { Duration::ZERO } else { times.get(at - 1).copied().unwrap_or_default() };
             let now = times.get(at).copied().unwrap_or_default();
             TraceLine {
                 iteration: line.number as u64,

@@ -157,7 +157,9 @@ impl Options {
                 "class_weights" => options.class_weights = class_weights_of(entry)?,
                 "seed" => options.seed = whole(entry, 0.0, 9_007_199_254_740_992.0)? as u64,
                 other => {
-                    return Err(bad(entry, format!("CREATE MODEL has no option {other}")).suggest(other, NAMES));
+                    return Err(
+                        bad(entry, format!("CREATE MODEL has no option {other}")).suggest(other, NAMES)
+                    );
                 }
             }
         }
@@ -237,8 +239,11 @@ fn truth(entry: &OptionEntry) -> Result<bool, Problem> {
 fn one_of(entry: &OptionEntry, values: &[&'static str]) -> Result<&'static str, Problem> {
     let given = entry.value.as_text().unwrap_or_default();
     values.iter().find(|value| value.eq_ignore_ascii_case(given)).copied().ok_or_else(|| {
-        bad(entry, format!("{} {} is not supported", entry.name, entry.value))
-            .hint(format!("{} is one of {}", entry.name, values.join(", ")))
+        bad(entry, format!("{} {} is not supported", entry.name, entry.value)).hint(format!(
+            "{} is one of {}",
+            entry.name,
+            values.join(", ")
+        ))
     })
 }
 
@@ -296,7 +301,11 @@ mod tests {
             ("model_type='linear_reg', seed=1.5", "seed=1.5", "whole number"),
             ("model_type='linear_reg', seed=1, seed=2", "seed=2", "twice"),
             ("model_type='linear_reg', auto_class_weights=true", "auto_class_weights=true", "logistic_reg"),
-            ("model_type='logistic_reg', input_label_cols=['a','b']", "input_label_cols=['a','b']", "one column"),
+            (
+                "model_type='logistic_reg', input_label_cols=['a','b']",
+                "input_label_cols=['a','b']",
+                "one column",
+            ),
         ] {
             let (sql, result) = read(options);
             let problem = result.unwrap_err();

@@ -127,7 +127,10 @@ fn threshold(value: Option<&ColumnarValue>) -> Result<f64> {
         Some(value) => value.to_array(1)?,
         None => return Ok(0.5),
     };
-    Ok(array.as_primitive_opt::<Float64Type>().filter(|array| !array.is_empty()).map_or(0.5, |array| array.value(0)))
+    Ok(array
+        .as_primitive_opt::<Float64Type>()
+        .filter(|array| !array.is_empty())
+        .map_or(0.5, |array| array.value(0)))
 }
 
 /// `STRUCT<label, probs ARRAY<STRUCT<label, prob>>>`

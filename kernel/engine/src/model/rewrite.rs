@@ -107,8 +107,7 @@ impl Reader<'_> {
         self.at += 2;
         self.word("MODEL", "MODEL and a model's name")?;
         let (model, model_span) = self.name()?;
-        let mut call =
-            Call { kind, span: begin, model, model_span, data: None, threshold: 0.5 };
+        let mut call = Call { kind, span: begin, model, model_span, data: None, threshold: 0.5 };
         while self.symbol(',') {
             if self.peek_word("STRUCT") {
                 call.threshold = self.settings(kind)?;
@@ -232,7 +231,10 @@ fn replace(sql: &str, call: &Call, model: &Stored, edits: &mut Edits) {
     let table = |what: &str| format!("{FUNCTION}({}, {})", quote_string(what), quote_string(&model.name));
     let arguments = |first: Option<&str>| {
         let names = first.into_iter().chain(inputs(&model.features)).map(|name| quote_column(name));
-        std::iter::once(format!("CAST({} AS DOUBLE)", call.threshold)).chain(names).collect::<Vec<_>>().join(", ")
+        std::iter::once(format!("CAST({} AS DOUBLE)", call.threshold))
+            .chain(names)
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let label = &model.label;
     let (front, back) = match (call.kind, call.data) {
@@ -290,8 +292,10 @@ mod tests {
         let sql = "SELECT ml.x, 'ML.PREDICT(' FROM ML.PREDICT(MODEL \"My m\", (SELECT * FROM ml.evaluate(MODEL b, TABLE ads.clicks)), \
                    STRUCT(0.7 AS threshold)) AS p JOIN ML.WEIGHTS(MODEL m) ON true";
         let found = calls(sql).unwrap();
-        let seen: Vec<_> =
-            found.iter().map(|c| (c.kind, c.model.as_str(), c.data.map(|d| d.of(sql)), c.threshold)).collect();
+        let seen: Vec<_> = found
+            .iter()
+            .map(|c| (c.kind, c.model.as_str(), c.data.map(|d| d.of(sql)), c.threshold))
+            .collect();
         assert_eq!(
             seen,
             [

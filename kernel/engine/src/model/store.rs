@@ -164,7 +164,8 @@ impl Store {
             }
             _ => internal("a model could not be kept", error),
         };
-        let bytes = serde_json::to_vec(stored).map_err(|error| internal("a model could not be written", error))?;
+        let bytes =
+            serde_json::to_vec(stored).map_err(|error| internal("a model could not be written", error))?;
         fs::create_dir_all(&self.folder).map_err(failed)?;
         let partial = self.folder.join(format!(".{}.partial", stem(&stored.name)));
         let mut file = fs::File::create(&partial).map_err(failed)?;
