@@ -72,6 +72,21 @@ impl Draft {
     /// Puts the file on the disk, then in its place.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         fsync(&self.file).map_err(|e| self.failed("write", e))?;
+        self.put()?;
+        // The new file is in its place and whole; that its name outlives a power cut, too, is worth a try only.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Err(e) = openat(&self.place.dir, ".", flags, Mode::empty()).and_then(fsync) {
+            crate::log::warn("save.folder", &e.to_string());
+        }
+        Ok(())
+    }
+
+    /// Puts the file in its place without waiting for the disk: for what can be made again.
+    pub(crate) fn finish_unsynced(mut self) -> Result<(), Error> {
+        self.put()
+    }
+
+    fn put(&mut self) -> Result<(), Error> {
         let (dir, name) = (&self.place.dir, &self.place.name);
         let moved = match self.taken {
             Taken::Replace => renameat(dir, &self.temp, dir, name),
@@ -82,12 +97,7 @@ impl Draft {
             other => self.failed("save", other),
         })?;
         self.finished = true;
-        // The content is safe; that the name is, too, is worth a try only.
-        let folder = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        folder.and_then(fsync).or_else(|e| match e {
-            Errno::NOSPC | Errno::DQUOT | Errno::IO => Err(Error::os("save", &self.place.shown, e)),
-            _ => Ok(()),
-        })
+        Ok(())
     }
 
     fn failed(&self, doing: &'static str, errno: Errno) -> Error {

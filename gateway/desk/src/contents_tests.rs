@@ -289,7 +289,7 @@ fn deep_folders_are_deleted_links_are_not_followed() {
     w.put("keep", json!({"type": "directory"})).unwrap();
     w.text("keep/file", "kept");
     let mut at = rustix::fs::open(&w.root, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
-    for n in 0..3000 {
+    for n in 0..250 {
         let name = if n == 0 { "deep" } else { "1" };
         rustix::fs::mkdirat(&at, name, rustix::fs::Mode::RWXU).unwrap();
         at = rustix::fs::openat(&at, name, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();

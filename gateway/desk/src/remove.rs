@@ -1,13 +1,13 @@
 //! DELETE: a file by unlinking, a folder with all that is in it, however deep.
 //!
-//! A folder is first renamed to an unfinished name, so it is gone at once; then its folders are moved up into it one
-//! after the other, so that neither depth nor a rename elsewhere matters, and no link is ever followed.
+//! A folder is first renamed to an unfinished name, so it is gone at once. It is walked by descriptors, so that no link
+//! is ever followed and no rename elsewhere matters; what lies too deep for that is moved up to its top first.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::atomic::temp_name;
@@ -16,6 +16,9 @@ use crate::home::{Home, Place, kind};
 use crate::path::ContentsPath;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Folders held open at once on the way down.
+const MAX_LEVELS: usize = 100;
 
 /// Deletes what is at `path`; a link is deleted, not what it leads to.
 pub(crate) fn delete(home: &Home, path: &ContentsPath) -> Result<(), Error> {
@@ -53,48 +56,59 @@ pub(crate) fn tree(place: &Place) -> Result<(), Error> {
     }
 }
 
+/// One folder on the way down.
+struct Level {
+    folder: OwnedFd,
+    /// What it is called in the level above.
+    name: OsString,
+    todo: Vec<OsString>,
+}
+
 /// Deletes everything in the folder `name` of `dir`.
 fn empty(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let top = open_folder(dir, name)?;
     let mut moved = 0u64;
     loop {
-        let mut folders = Vec::new();
-        for name in names(&top)? {
-            match unlinkat(&top, name.as_os_str(), AtFlags::empty()) {
+        let todo = names(&top)?;
+        if todo.is_empty() {
+            return Ok(());
+        }
+        let folder = openat(&top, ".", FOLDER, Mode::empty())?;
+        let mut levels = vec![Level { folder, name: OsString::new(), todo }];
+        loop {
+            let depth = levels.len();
+            let Some(level) = levels.last_mut() else { break };
+            let Some(name) = level.todo.pop() else {
+                let done = levels.pop();
+                if let (Some(done), Some(above)) = (done, levels.last()) {
+                    unlinkat(&above.folder, &done.name, AtFlags::REMOVEDIR)?;
+                }
+                continue;
+            };
+            match unlinkat(&level.folder, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR | Errno::PERM) => folders.push(name),
+                Err(Errno::ISDIR | Errno::PERM) if depth < MAX_LEVELS => {
+                    let folder = open_folder(&level.folder, &name)?;
+                    let todo = names(&folder)?;
+                    levels.push(Level { folder, name, todo });
+                }
+                Err(Errno::ISDIR | Errno::PERM) => move_up(&level.folder, &name, &top, &mut moved)?,
                 Err(e) => return Err(e),
             }
         }
-        if folders.is_empty() {
-            return Ok(());
-        }
-        for name in folders {
-            let folder = open_folder(&top, &name)?;
-            for inner in names(&folder)? {
-                match unlinkat(&folder, inner.as_os_str(), AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => continue,
-                    Err(Errno::ISDIR | Errno::PERM) => {}
-                    Err(e) => return Err(e),
-                }
-                loop {
-                    moved += 1;
-                    let up = format!("{moved}");
-                    match renameat(&folder, inner.as_os_str(), &top, up.as_str()) {
-                        Ok(()) => break,
-                        // A folder of that name that is not empty was there before us.
-                        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-                        // A folder that may not be written cannot be moved: its `..` would change.
-                        Err(Errno::ACCESS) => {
-                            chmodat(&folder, inner.as_os_str(), Mode::RWXU, AtFlags::empty())?;
-                            renameat(&folder, inner.as_os_str(), &top, up.as_str())?;
-                            break;
-                        }
-                        Err(e) => return Err(e),
-                    }
-                }
-            }
-            unlinkat(&top, name.as_os_str(), AtFlags::REMOVEDIR)?;
+    }
+}
+
+/// Moves a folder that lies too deep to the top, under a free number; the next round finds it there.
+fn move_up(folder: &OwnedFd, name: &OsStr, top: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
+    // A folder that may not be written cannot be moved: its `..` would change.
+    open_folder(folder, name)?;
+    loop {
+        *moved += 1;
+        match renameat(folder, name, top, format!("{moved}").as_str()) {
+            // Something of that name is there.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            other => return other,
         }
     }
 }
@@ -107,7 +121,7 @@ fn open_folder(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     Ok(folder)
 }
 
-fn names(folder: &OwnedFd) -> Result<Vec<std::ffi::OsString>, Errno> {
+fn names(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic::{self, Taken};
+use crate::atomic::{Draft, Taken};
 use crate::error::Error;
 use crate::home::Home;
 use crate::path::ContentsPath;
@@ -141,7 +141,9 @@ fn store(home: &Home, text: &str) -> Result<(), Error> {
             Err(e) => return Err(Error::os("create", path.as_str(), e)),
         }
     }
-    atomic::write(home.place_to_write(&path.join(FILE)?)?, Taken::Replace, text.as_bytes())
+    let mut draft = Draft::begin(home.place_to_write(&path.join(FILE)?)?, Taken::Replace)?;
+    draft.write(text.as_bytes())?;
+    draft.finish_unsynced()
 }
 
 #[cfg(test)]
