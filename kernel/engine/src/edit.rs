@@ -84,6 +84,21 @@ impl Edited {
         }
     }
 
+    /// The same, for an original that stands `by` bytes into a longer text.
+    #[must_use]
+    pub fn within(mut self, by: usize) -> Self {
+        for piece in &mut self.pieces {
+            piece.old = piece.old.shifted(by);
+        }
+        self
+    }
+
+    /// A text that all came from one place.
+    pub fn all_from(sql: String, old: Span) -> Self {
+        let new = Span::new(0, sql.len());
+        Self { sql, pieces: vec![Piece { new, old, copied: false }] }
+    }
+
     /// The problem, placed in the original text.
     pub fn place(&self, mut problem: Problem) -> Problem {
         problem.span = problem.span.map(|span| self.back(span));

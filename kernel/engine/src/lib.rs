@@ -1,1 +1,25 @@
-//! (to come)
+//! The data engine: catalog, SQL, session tables, models and demo data, served as Arrow Flight SQL on a unix socket.
+//! It runs no user code. Read `session` first, then `query`, `statement` and `flight`.
+
+pub mod beneath;
+pub mod catalog;
+pub mod config;
+pub mod corrupt;
+pub mod demo;
+pub mod edit;
+pub mod files;
+pub mod lanes;
+pub mod model;
+pub mod names;
+pub mod output;
+pub mod panics;
+pub mod problems;
+pub mod query;
+pub mod run;
+pub mod runtime;
+pub mod scanned;
+pub mod scratch;
+pub mod session;
+pub mod settings;
+pub mod statement;
+pub mod table;

@@ -2,7 +2,7 @@
 //! Everything that runs SQL goes through [`Session::plan`] and [`Session::start`].
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::edit::Edited;
 use crate::files::Home;
 use crate::model;
+use crate::names::{Link, Names, Opened};
 use crate::output::Output;
 use crate::run::Run;
 use crate::scratch::Scratch;
@@ -25,11 +26,23 @@ use crate::{query, runtime};
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
+/// A session that may be gone.
+#[derive(Clone)]
+pub struct WeakSession(Weak<Inner>);
+
+impl WeakSession {
+    /// The session, if it is still there.
+    pub fn upgrade(&self) -> Option<Session> {
+        self.0.upgrade().map(Session)
+    }
+}
+
 struct Inner {
     context: SessionContext,
     catalog: Arc<Catalog>,
     scratch: Arc<Scratch>,
     home: Arc<Home>,
+    opened: Opened,
     config: Config,
     settings: Mutex<Settings>,
 }
@@ -47,12 +60,22 @@ impl Session {
     /// No dataset is looked at.
     pub fn open(config: Config, scratch: &Path, home: &Path) -> Result<Self, Problem> {
         let home = Arc::new(Home::open(home)?);
-        let scratch = Arc::new(Scratch::open(scratch)?);
+        let scratch = Arc::new(Scratch::open(scratch, config.engine.tables_limit)?);
         let catalog = Arc::new(Catalog::new(&config));
         let settings = Settings::load(&scratch)?;
-        let context = runtime::context(&config, &catalog, &scratch, &home)?;
-        settings.apply(&context)?;
-        Ok(Self(Arc::new(Inner { context, catalog, scratch, home, config, settings: Mutex::new(settings) })))
+        let link = Link::default();
+        let context = runtime::context(&config, &scratch, Names::new(link.clone(), catalog.clone()))?;
+        settings.apply(&context, &config)?;
+        let settings = Mutex::new(settings);
+        let opened = Opened::default();
+        let session = Self(Arc::new(Inner { context, catalog, scratch, home, opened, config, settings }));
+        link.tie(&session);
+        Ok(session)
+    }
+
+    /// The session without keeping it.
+    pub fn weak(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.0))
     }
 
     /// Understands a query: file names and `ML.` calls are resolved, names are bound.
@@ -101,6 +124,11 @@ impl Session {
     /// The datasets.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.0.catalog
+    }
+
+    /// Tables over files that were opened before.
+    pub fn opened(&self) -> &Opened {
+        &self.0.opened
     }
 
     /// Session tables and views on disk.

@@ -1,0 +1,292 @@
+//! From names in FROM to tables: session tables and views first, then datasets, then files of the home.
+//! DataFusion asks through its catalog traits; the same functions answer here with problems that suggest something.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use carrel_cell::problem::{Ename, Problem};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::{Result, TableReference};
+use datafusion::datasource::{TableType, ViewTable};
+
+use crate::catalog::{Catalog, Dataset, Source};
+use crate::files::Home;
+use crate::problems;
+use crate::run::Run;
+use crate::session::{Session, WeakSession};
+use crate::table::{FileTable, Files};
+
+/// DataFusion's name for the one catalog there is.
+pub const CATALOG: &str = "carrel";
+
+/// The schema of session tables, views and files by path.
+pub const SESSION: &str = "session";
+
+/// How long a look at a table's files is good for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// At most this many views that use each other.
+const VIEW_DEPTH: usize = 16;
+
+tokio::task_local! {
+    static VIEWS: Vec<String>;
+}
+
+/// The way from DataFusion's catalog back to the session that owns it.
+#[derive(Clone, Default)]
+pub struct Link(Arc<OnceLock<WeakSession>>);
+
+impl Link {
+    /// Ties the knot once the session is there.
+    pub fn tie(&self, session: &Session) {
+        let _ = self.0.set(session.weak());
+    }
+
+    fn session(&self) -> Result<Session> {
+        let session = self.0.get().and_then(WeakSession::upgrade);
+        session.ok_or_else(|| problems::wrap(Problem::new(Ename::EngineLost, "the engine is ending")))
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+/// Tables that were opened, by name, as long as their files stay the same.
+#[derive(Debug, Default)]
+pub struct Opened(Mutex<HashMap<String, (Instant, u64, Arc<FileTable>)>>);
+
+impl Opened {
+    fn fresh(&self, key: &str) -> Option<Arc<FileTable>> {
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (looked, _, table) = tables.get(key)?;
+        (looked.elapsed() < FRESH).then(|| table.clone())
+    }
+
+    fn same(&self, key: &str, fingerprint: u64) -> Option<Arc<FileTable>> {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (looked, known, table) = tables.get_mut(key)?;
+        (*known == fingerprint).then(|| {
+            *looked = Instant::now();
+            table.clone()
+        })
+    }
+
+    fn put(&self, key: String, fingerprint: u64, table: Arc<FileTable>) {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= 1024 {
+            tables.clear();
+        }
+        tables.insert(key, (Instant::now(), fingerprint, table));
+    }
+}
+
+/// The table that a name in FROM means, or what to tell the user.
+pub async fn resolve(session: &Session, name: &TableReference) -> std::result::Result<Arc<dyn TableProvider>, Problem> {
+    match (name.catalog(), name.schema(), name.table()) {
+        (None | Some(CATALOG), Some(SESSION), table) => match own(session, table).await? {
+            Some(found) => Ok(found),
+            None => Err(unknown(session, table)),
+        },
+        (None | Some(CATALOG), Some(schema), table) => match session.catalog().find(schema, table) {
+            Some(dataset) => Ok(open_dataset(session, &dataset).await?),
+            None => Err(unknown(session, &format!("{schema}.{table}"))),
+        },
+        (None, None, table) => bare(session, table).await,
+        (Some(_), _, _) => Err(unknown(session, &name.to_string())),
+    }
+}
+
+/// A dataset, opened.
+pub async fn open_dataset(session: &Session, dataset: &Dataset) -> std::result::Result<Arc<FileTable>, Problem> {
+    open_source(session, dataset.source.clone(), dataset.name()).await
+}
+
+/// A file of the home, opened.
+pub async fn open_file(session: &Session, path: &str) -> std::result::Result<Arc<FileTable>, Problem> {
+    let source = session.home().source(path)?;
+    open_source(session, source, path.to_owned()).await
+}
+
+async fn open_source(session: &Session, source: Source, label: String) -> std::result::Result<Arc<FileTable>, Problem> {
+    let key = format!("{}{}", source.root.url(), source.path);
+    if let Some(table) = session.opened().fresh(&key) {
+        return Ok(table);
+    }
+    let looked_at = (source.clone(), label.clone());
+    let files = tokio::task::spawn_blocking(move || {
+        let (source, label) = looked_at;
+        let opened = source.root.open().map_err(|error| {
+            let text = format!("{label} cannot be read: {}", crate::files::kind_text(&error));
+            Problem::new(Ename::FileNotFound, text)
+        })?;
+        Files::find(opened, &source, &label)
+    })
+    .await
+    .map_err(|error| problems::internal("files were not listed", &error))??;
+    let fingerprint = files.fingerprint();
+    if let Some(table) = session.opened().same(&key, fingerprint) {
+        return Ok(table);
+    }
+    let state = session.context().state();
+    let table = Arc::new(FileTable::open(&state, source, files, label).await?);
+    session.opened().put(key, fingerprint, table.clone());
+    Ok(table)
+}
+
+async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn TableProvider>, Problem> {
+    if let Some(found) = own(session, name).await? {
+        return Ok(found);
+    }
+    if let Some(schema) = session.with_settings(|settings| settings.schema().map(str::to_owned))
+        && let Some(dataset) = session.catalog().find(&schema, name)
+    {
+        return Ok(open_dataset(session, &dataset).await?);
+    }
+    let found = session.catalog().find_bare(name);
+    match found.as_slice() {
+        [] if Home::looks_like_file(name) => Ok(open_file(session, name).await?),
+        [] => Err(unknown(session, name)),
+        [one] => Ok(open_dataset(session, one).await?),
+        several => {
+            let names: Vec<_> = several.iter().map(Dataset::name).collect();
+            Err(Problem::new(Ename::AmbiguousName, format!("'{name}' could be {}", names.join(" or ")))
+                .hint("write the schema before it, or USE a schema"))
+        }
+    }
+}
+
+/// A session table or view.
+async fn own(session: &Session, name: &str) -> std::result::Result<Option<Arc<dyn TableProvider>>, Problem> {
+    if let Some(table) = session.scratch().table(name)? {
+        return Ok(Some(table));
+    }
+    let Some(sql) = session.scratch().view(name) else { return Ok(None) };
+    let mut views = VIEWS.try_with(Clone::clone).unwrap_or_default();
+    if views.iter().any(|view| view == name) || views.len() >= VIEW_DEPTH {
+        return Err(Problem::new(Ename::Unsupported, format!("the view '{name}' uses itself"))
+            .hint("create it again over something else"));
+    }
+    views.push(name.to_owned());
+    let run = Run::new("view");
+    let planned = VIEWS.scope(views, Box::pin(session.plan(&sql, &run))).await;
+    let planned = planned.map_err(|problem| Problem {
+        message: format!("in the view {name}: {}", problem.message),
+        span: None,
+        ..problem
+    })?;
+    Ok(Some(Arc::new(ViewTable::new(planned.plan, Some(sql)))))
+}
+
+/// All names that could stand in FROM.
+pub fn all_names(session: &Session) -> Vec<String> {
+    let own = session.scratch().entries().into_iter().map(|entry| entry.name);
+    own.chain(session.catalog().all().iter().map(Dataset::name)).collect()
+}
+
+fn unknown(session: &Session, name: &str) -> Problem {
+    let problem = Problem::new(Ename::UnknownDataset, format!("no dataset, table or view '{name}'"))
+        .suggest(name, all_names(session));
+    if problem.hint.is_some() {
+        return problem;
+    }
+    problem.hint("SHOW DATASETS and SHOW TABLES list what there is")
+}
+
+/// DataFusion's list of catalogs: one.
+#[derive(Debug)]
+pub struct Names {
+    link: Link,
+    catalog: Arc<Catalog>,
+}
+
+impl Names {
+    /// The names of a session that is tied later.
+    pub fn new(link: Link, catalog: Arc<Catalog>) -> Self {
+        Self { link, catalog }
+    }
+}
+
+impl CatalogProviderList for Names {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        let schemas = Schemas { link: self.link.clone(), catalog: self.catalog.clone() };
+        (name == CATALOG).then(|| Arc::new(schemas) as Arc<dyn CatalogProvider>)
+    }
+}
+
+#[derive(Debug)]
+struct Schemas {
+    link: Link,
+    catalog: Arc<Catalog>,
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names = self.catalog.schemas();
+        names.push(SESSION.to_owned());
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let schema = One { link: self.link.clone(), catalog: self.catalog.clone(), schema: name.to_owned() };
+        (name == SESSION || self.catalog.schemas().iter().any(|schema| schema == name)).then(|| Arc::new(schema) as _)
+    }
+}
+
+#[derive(Debug)]
+struct One {
+    link: Link,
+    catalog: Arc<Catalog>,
+    schema: String,
+}
+
+#[async_trait]
+impl SchemaProvider for One {
+    fn table_names(&self) -> Vec<String> {
+        if self.schema == SESSION {
+            let Ok(session) = self.link.session() else { return Vec::new() };
+            return session.scratch().entries().into_iter().map(|entry| entry.name).collect();
+        }
+        self.catalog.datasets(&self.schema).into_iter().map(|dataset| dataset.table).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let session = self.link.session()?;
+        let reference = if self.schema == SESSION {
+            TableReference::bare(name)
+        } else {
+            TableReference::partial(self.schema.as_str(), name)
+        };
+        match resolve(&session, &reference).await {
+            Ok(table) => Ok(Some(table)),
+            Err(problem) if problem.ename == Ename::UnknownDataset => Ok(None),
+            Err(problem) => Err(problems::wrap(problem)),
+        }
+    }
+
+    /// Without opening anything, so that `information_schema` is quick and no broken dataset spoils it.
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        if self.schema == SESSION {
+            let entry = self.link.session()?.scratch().entry(name);
+            return Ok(entry.map(|entry| if entry.view { TableType::View } else { TableType::Base }));
+        }
+        Ok(self.catalog.find(&self.schema, name).map(|_| TableType::Base))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|table| table == name)
+    }
+}

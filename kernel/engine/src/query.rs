@@ -1,0 +1,174 @@
+//! Queries: text to plan, plan to rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use carrel_cell::problem::{Ename, Problem};
+use carrel_cell::statement::Span;
+use carrel_cell::token::{TokenKind, tokenize};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::TableReference;
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::SessionState;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use futures::StreamExt;
+
+use crate::output::Output;
+use crate::run::Run;
+use crate::scratch::provider::ScratchTable;
+use crate::session::{Planned, Session};
+use crate::table::FileTable;
+use crate::{corrupt, names, problems};
+
+/// Understands a query that is plain SQL. Problems are placed in `sql`.
+pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
+    run.check()?;
+    let state = session.context().state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect).map_err(|error| problems::of(&error, sql))?;
+    only_queries(&statement, sql)?;
+    let references = state.resolve_table_references(&statement).map_err(|error| problems::of(&error, sql))?;
+    for reference in &references {
+        if is_special(&state, reference) {
+            continue;
+        }
+        names::resolve(session, reference).await.map_err(|problem| at_name(problem, sql, reference))?;
+        run.check()?;
+    }
+    let plan = state.statement_to_plan(statement).await.map_err(|error| problems::of(&error, sql))?;
+    let allowed = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    allowed.verify_plan(&plan).map_err(|_| {
+        Problem::new(Ename::Unsupported, "a query may not change anything")
+            .hint("use CREATE TABLE name AS SELECT … to keep a result")
+    })?;
+    Ok(plan)
+}
+
+/// Starts a plan. The stream holds what it needs; dropping it stops the work.
+pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Result<Output, Problem> {
+    run.check()?;
+    run.stage("optimising");
+    let Planned { plan, edited } = planned;
+    let tables = Arc::new(file_tables(&plan, run));
+    let state = session.context().state();
+    let place = {
+        let tables = tables.clone();
+        move |error: &datafusion::error::DataFusionError| {
+            let problem = edited.place(problems::of(error, &edited.sql));
+            blame(problem, &tables)
+        }
+    };
+    let physical = state.create_physical_plan(&plan).await.map_err(|error| place(&error))?;
+    run.watch(physical.clone());
+    let stream = execute_stream(physical, state.task_ctx()).map_err(|error| place(&error))?;
+    run.stage("running");
+    let output = Output {
+        schema: stream.schema(),
+        rows: Box::pin(stream.map(move |batch| batch.map_err(|error| place(&error)))),
+    };
+    Ok(output.plain())
+}
+
+/// A SELECT and nothing else: everything else that the parser knows is not a query.
+fn only_queries(statement: &DfStatement, sql: &str) -> Result<(), Problem> {
+    let refused = |what: &str| {
+        Err(Problem::new(Ename::Unsupported, format!("{what} is not supported here"))
+            .at(problems::token(sql, 0))
+            .hint("a query begins with SELECT, WITH, VALUES, FROM or TABLE"))
+    };
+    let DfStatement::Statement(statement) = statement else { return refused("this statement") };
+    match statement.as_ref() {
+        SqlStatement::Query(_) | SqlStatement::ShowFunctions { .. } => Ok(()),
+        _ => refused("this statement"),
+    }
+}
+
+/// Names that are answered by DataFusion: its information schema and table functions.
+fn is_special(state: &SessionState, reference: &TableReference) -> bool {
+    reference.schema() == Some("information_schema")
+        || (reference.schema().is_none() && state.table_functions().contains_key(reference.table()))
+}
+
+/// The problem, placed at the name it is about.
+fn at_name(problem: Problem, sql: &str, reference: &TableReference) -> Problem {
+    if problem.span.is_some() {
+        return problem;
+    }
+    let tokens = tokenize(sql).unwrap_or_default();
+    let parts: Vec<&str> =
+        [reference.catalog(), reference.schema(), Some(reference.table())].into_iter().flatten().collect();
+    let is_name = |kind| matches!(kind, TokenKind::Word | TokenKind::QuotedName | TokenKind::String);
+    for at in 0..tokens.len() {
+        let mut next = at;
+        let mut end = None;
+        for (i, part) in parts.iter().enumerate() {
+            if i > 0 {
+                if !tokens.get(next).is_some_and(|token| token.is_symbol(sql, '.')) {
+                    end = None;
+                    break;
+                }
+                next += 1;
+            }
+            end = tokens.get(next).filter(|token| is_name(token.kind) && token.value(sql) == *part);
+            if end.is_none() {
+                break;
+            }
+            next += 1;
+        }
+        let Some(end) = end else { continue };
+        // a column may have the same name: prefer what follows FROM, JOIN or a comma
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        let in_from = before.is_some_and(|token| {
+            ["FROM", "JOIN", "TABLE"].iter().any(|word| token.is_word(sql, word))
+                || token.is_symbol(sql, ',')
+                || token.is_symbol(sql, '(')
+        });
+        if in_from {
+            return problem.at(Span::new(tokens[at].span.start, end.span.end));
+        }
+    }
+    problem
+}
+
+/// The files a plan may read: told to the run, kept to name the one that turns out broken.
+fn file_tables(plan: &LogicalPlan, run: &Run) -> Vec<Arc<FileTable>> {
+    let mut tables = Vec::new();
+    let mut seen = BTreeSet::new();
+    let _ = plan.apply_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let Ok(provider) = source_as_provider(&scan.source) else { return Ok(TreeNodeRecursion::Continue) };
+        if let Some(table) = provider.downcast_ref::<FileTable>() {
+            if seen.insert(table.label.clone()) {
+                run.expect_files(table.files.list.len() as u64, table.files.bytes());
+                tables.push(Arc::new(table.clone()));
+            }
+        } else if let Some(table) = provider.downcast_ref::<ScratchTable>()
+            && seen.insert(format!("\0{}", scan.table_name))
+        {
+            run.expect_files(0, table.bytes());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    tables
+}
+
+/// A corrupt file gets its name.
+fn blame(problem: Problem, tables: &[Arc<FileTable>]) -> Problem {
+    if problem.ename != Ename::CorruptFile {
+        return problem;
+    }
+    for table in tables {
+        let Ok(opened) = table.source.root.open() else { continue };
+        if let Some(broken) = corrupt::find(opened, &table.files, true) {
+            return broken.problem(&table.label);
+        }
+    }
+    match tables {
+        [only] => Problem { message: format!("{} ({})", problem.message, only.label), ..problem },
+        _ => problem,
+    }
+}
