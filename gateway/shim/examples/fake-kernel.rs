@@ -116,8 +116,14 @@ impl Kernel {
             }
             "sleep" => {
                 self.publish(request, "stream", json!({"name": "stdout", "text": "sleeping"})).await?;
-                self.interrupt.recv().await;
-                *reply = json!({"status": "error", "ename": "Interrupted", "evalue": "", "traceback": []});
+                let how = tokio::select! {
+                    _ = self.interrupt.recv() => "SIGINT".to_owned(),
+                    request = self.control.recv() => {
+                        let request = Message::from_zmq(request?.into_vec(), &self.signer)?;
+                        request.header()?.msg_type
+                    }
+                };
+                *reply = json!({"status": "error", "ename": "Interrupted", "evalue": how, "traceback": []});
             }
             "bytes" => {
                 let mut display =

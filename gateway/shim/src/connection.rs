@@ -110,7 +110,7 @@ async fn read_frames(
             Frame::Send(channel, message) => forward(shared, attached.reader, channel, &message).await?,
             Frame::Ack(seq) => shared.ack(attached.reader, seq),
             Frame::Offsets(pairs) => shared.offsets(attached.reader, &pairs),
-            Frame::Command(command) => commands.run(context, command),
+            Frame::Command(command) => commands.run(context, attached.reader, command),
             _ => return Err(Closed::Refused("a frame that is not the gateway's to send")),
         }
     }
@@ -137,7 +137,7 @@ struct Commands {
 }
 
 impl Commands {
-    fn run(&self, context: &Rc<Context>, command: Command) {
+    fn run(&self, context: &Rc<Context>, reader: Reader, command: Command) {
         let (sender, running, context) = (self.sender.clone(), self.running.clone(), context.clone());
         let busy = running.get() >= MAX_COMMANDS;
         running.set(running.get() + 1);
@@ -145,7 +145,7 @@ impl Commands {
             let reply = if busy {
                 failed(command.id, "too many commands at once")
             } else {
-                obey(&context, command).await
+                obey(&context, reader, command).await
             };
             // Taken back only when the reply is queued, so that a closing connection waits for it.
             sender.send(reply).await.ok();
@@ -154,11 +154,15 @@ impl Commands {
     }
 }
 
-async fn obey(context: &Context, Command { id, cmd }: Command) -> Reply {
+async fn obey(context: &Context, reader: Reader, Command { id, cmd }: Command) -> Reply {
     let done = match cmd {
         Cmd::Interrupt => kernel::interrupt(&context.shared, context.interrupt),
         Cmd::Restart => ordered(context, Order::Restart).await,
         Cmd::Shutdown => ordered(context, Order::Shutdown).await,
+        Cmd::Forget => {
+            context.shared.forget(reader);
+            Ok(())
+        }
         Cmd::Status => {
             let responsive = link::heartbeat(&context.info).await;
             let kernel = Some(context.shared.kernel().clone());

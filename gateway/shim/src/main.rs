@@ -11,6 +11,7 @@ mod link;
 mod listener;
 mod log;
 mod memory;
+mod outbox;
 mod output;
 mod sessions;
 mod shared;

@@ -46,6 +46,8 @@ struct Session {
     /// The connection it has, if any, and when it was last used.
     connected: bool,
     turn: u64,
+    /// Not kept once the connection ends.
+    forget: bool,
     /// Everything up to here is delivered.
     acked: u64,
     /// The last entry sent to it, and up to where it has looked at the log.
@@ -84,7 +86,7 @@ impl Sessions {
             }
         };
         let done = at.saturating_sub(1);
-        (session.connected, session.turn) = (true, turn);
+        (session.connected, session.turn, session.forget) = (true, turn, false);
         (session.acked, session.sent, session.seen) = (done, done, done);
         session.offsets.clear();
         Some((Reader::Client { id: session.id, turn }, Place { at, resumed }))
@@ -114,8 +116,16 @@ impl Sessions {
             Reader::Client { .. } => {
                 if let Some(session) = self.current(reader) {
                     session.connected = false;
+                    self.sessions.retain(|session| session.connected || !session.forget);
                 }
             }
+        }
+    }
+
+    /// The session is not kept when its connection ends.
+    pub(crate) fn forget(&mut self, reader: Reader) {
+        if let Some(session) = self.current(reader) {
+            session.forget = true;
         }
     }
 
@@ -182,6 +192,7 @@ impl Sessions {
             id: self.next_id,
             connected: false,
             turn: 0,
+            forget: false,
             acked: 0,
             sent: 0,
             seen: 0,
@@ -294,6 +305,16 @@ mod tests {
         assert_eq!(sessions.floor(), Some(3));
         sessions.detach(watcher);
         assert_eq!(sessions.floor(), Some(9));
+    }
+
+    #[test]
+    fn a_forgotten_session_holds_nothing() {
+        let mut sessions = Sessions::default();
+        let (a, _) = sessions.client("a", From::Now, 5).unwrap();
+        sessions.forget(a);
+        assert_eq!(sessions.floor(), Some(4));
+        sessions.detach(a);
+        assert_eq!((sessions.floor(), sessions.by_name("a")), (None, None));
     }
 
     #[test]

@@ -4,24 +4,19 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use carrel_wire::{Channel, Header, Message, Signer, WireError};
 use gateway_shim::protocol::{Event, Exit, Frame, From, Hello, Kernel, Role, State, Welcome};
 use serde::Deserialize;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::log::{Chunk, Gap, Log, Route};
 use crate::memory;
+use crate::outbox::Outbox;
 use crate::output;
 use crate::sessions::{Reader, Routes, Sessions};
-
-/// Bytes that may wait for one channel of the kernel before a client is read on.
-const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
-/// Messages that may wait for one channel.
-const OUTBOX_MESSAGES: usize = 16 * 1024;
 
 /// The channels on which requests go to the kernel; indexes by [`Channel::code`].
 pub(crate) const REQUESTS: [Channel; 3] = [Channel::Shell, Channel::Control, Channel::Stdin];
@@ -47,16 +42,6 @@ struct Inner {
     routes: Routes,
     kernel: Kernel,
     restarted: Vec<oneshot::Sender<Result<(), String>>>,
-}
-
-/// What waits for one channel of the kernel.
-#[derive(Default)]
-struct Outbox {
-    urgent: RefCell<VecDeque<Vec<Bytes>>>,
-    queue: RefCell<VecDeque<Vec<Bytes>>>,
-    bytes: Cell<usize>,
-    pushed: Notify,
-    popped: Notify,
 }
 
 /// Identifiers of a header, as far as the shim must know them.
@@ -156,6 +141,10 @@ impl Shared {
         self.inner.borrow_mut().sessions.offsets(reader, pairs);
     }
 
+    pub(crate) fn forget(&self, reader: Reader) {
+        self.inner.borrow_mut().sessions.forget(reader);
+    }
+
     pub(crate) fn event(&self, event: Event) {
         self.inner.borrow_mut().append(Route::Everyone, |seq| Frame::Event(seq, event));
         self.changed.send_replace(());
@@ -221,15 +210,8 @@ impl Shared {
 
     /// Queues a client's message for the kernel. Waits while too much is queued; dropped when the kernel is dead.
     pub(crate) async fn enqueue(&self, reader: Reader, channel: Channel, message: &Message, msg_id: &str) {
-        let Some(outbox) = self.outboxes.get(usize::from(channel.code())) else { return };
-        loop {
-            // Registered before looking, so that no wake-up is missed.
-            let popped = outbox.popped.notified();
-            if outbox.bytes.get() < OUTBOX_BYTES && outbox.queue.borrow().len() < OUTBOX_MESSAGES {
-                break;
-            }
-            popped.await;
-        }
+        let Some(outbox) = self.outbox(channel) else { return };
+        outbox.room().await;
         let inner = &mut *self.inner.borrow_mut();
         if inner.kernel.state == State::Dead {
             return;
@@ -237,9 +219,7 @@ impl Shared {
         if let Reader::Client { id, .. } = reader {
             inner.routes.asked(msg_id, id);
         }
-        outbox.bytes.set(outbox.bytes.get() + message.size());
-        outbox.queue.borrow_mut().push_back(message.to_zmq(&self.signer));
-        outbox.pushed.notify_one();
+        outbox.push(message.to_zmq(&self.signer));
     }
 
     /// Sends a request of the shim's own, ahead of everything queued. Returns its message id.
@@ -255,43 +235,27 @@ impl Shared {
         let header = Header::new(&msg_id, msg_type, &self.own, "shim", SystemTime::now());
         let content = Bytes::from(content.to_string());
         let message = Message::from_parts(header.to_bytes(), None, content);
-        if let Some(outbox) = self.outboxes.get(usize::from(channel.code())) {
-            outbox.urgent.borrow_mut().push_back(message.to_zmq(&self.signer));
-            outbox.pushed.notify_one();
+        if let Some(outbox) = self.outbox(channel) {
+            outbox.push_urgent(message.to_zmq(&self.signer));
         }
         msg_id
     }
 
     /// The next message for a channel: own requests at any time, clients' once the kernel answers.
     pub(crate) async fn next_for_kernel(&self, channel: Channel) -> Vec<Bytes> {
-        let Some(outbox) = self.outboxes.get(usize::from(channel.code())) else {
-            return std::future::pending().await;
-        };
-        loop {
-            let pushed = outbox.pushed.notified();
-            if let Some(parts) = outbox.urgent.borrow_mut().pop_front() {
-                return parts;
-            }
-            let released = self.inner.borrow().kernel.state == State::Alive;
-            if released && let Some(parts) = outbox.queue.borrow_mut().pop_front() {
-                // Signature and delimiter are not counted on the way in.
-                let size: usize = parts.iter().skip(2).map(Bytes::len).sum();
-                outbox.bytes.set(outbox.bytes.get().saturating_sub(size));
-                outbox.popped.notify_waiters();
-                return parts;
-            }
-            pushed.await;
+        match self.outbox(channel) {
+            Some(outbox) => outbox.next(|| self.kernel().state == State::Alive).await,
+            None => std::future::pending().await,
         }
+    }
+
+    fn outbox(&self, channel: Channel) -> Option<&Outbox> {
+        self.outboxes.get(usize::from(channel.code()))
     }
 
     /// Forgets what waits for a kernel that is ending: it was meant for that one.
     fn clear_outboxes(&self) {
-        for outbox in &self.outboxes {
-            outbox.urgent.borrow_mut().clear();
-            outbox.queue.borrow_mut().clear();
-            outbox.bytes.set(0);
-            outbox.popped.notify_waiters();
-        }
+        self.outboxes.iter().for_each(Outbox::clear);
     }
 
     // --- the kernel's life
@@ -319,9 +283,7 @@ impl Shared {
         for reply in waiting {
             reply.send(Ok(())).ok();
         }
-        for outbox in &self.outboxes {
-            outbox.pushed.notify_one();
-        }
+        self.outboxes.iter().for_each(Outbox::wake);
     }
 
     /// The kernel ends and will be started again; requests from now on are for the next one.

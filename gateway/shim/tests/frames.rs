@@ -37,7 +37,13 @@ fn frame() -> impl Strategy<Value = Frame> {
         any::<Option<u64>>().prop_map(|written| From::Resume { written })
     ];
     let role = prop_oneof![Just(Role::Control), Just(Role::Client)];
-    let cmd = prop_oneof![Just(Cmd::Interrupt), Just(Cmd::Restart), Just(Cmd::Shutdown), Just(Cmd::Status)];
+    let cmd = prop_oneof![
+        Just(Cmd::Interrupt),
+        Just(Cmd::Restart),
+        Just(Cmd::Shutdown),
+        Just(Cmd::Forget),
+        Just(Cmd::Status)
+    ];
     let event = prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(pid, restarts)| Event::Started { pid, restarts }),
         (exit(), any::<bool>()).prop_map(|(exit, expected)| Event::Exited { exit, expected }),
