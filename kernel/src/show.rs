@@ -1,0 +1,223 @@
+//! One statement: asked, fetched as far as it is drawn, drawn. Stops as soon as the user interrupts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use carrel_cell::bundle::MimeBundle;
+use carrel_cell::caption::{self, Stats};
+use carrel_cell::problem::{Ename, Problem};
+use carrel_cell::progress::{Progress, ended_bundle, progress_bundle};
+use carrel_cell::table::{self, Limits, Table};
+use carrel_channels::Output;
+use serde_json::{Map, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Answer, Engine, Failure, ProgressReply, StatsReply, problem_of};
+use crate::values;
+
+/// A bar is shown when a statement takes longer than this …
+const PATIENCE: Duration = Duration::from_millis(500);
+/// … and is drawn anew this often.
+const BETWEEN: Duration = Duration::from_millis(300);
+/// How long the engine may take to say how a statement went; the result is shown without it.
+const STATS: Duration = Duration::from_millis(500);
+/// How long an interrupt may take to reach the engine.
+const CANCEL: Duration = Duration::from_millis(500);
+
+/// What a statement puts into the cell.
+pub(crate) struct Shown {
+    /// The formats.
+    pub(crate) bundle: MimeBundle,
+    /// `{"carrel": {query_id, rows, complete, bytes_scanned}}`
+    pub(crate) metadata: Map<String, serde_json::Value>,
+}
+
+/// Runs one statement and returns what is to be shown.
+pub(crate) async fn statement(
+    engine: &Arc<Engine>,
+    sql: &str,
+    most_rows: usize,
+    output: &Output,
+    cancel: &CancellationToken,
+) -> Result<Shown, Problem> {
+    let begun = Instant::now();
+    let answer = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(stop(engine, Bytes::new(), begun).await),
+        answer = engine.statement(sql) => answer.map_err(|failure| problem_of(&failure))?,
+    };
+    let bar = Bar::start(engine, &answer, output, begun);
+    let fetched = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(stop(engine, answer.handle.clone(), begun).await),
+        fetched = fetch(engine, &answer, most_rows) => fetched.map_err(|failure| problem_of(&failure)),
+    };
+    let shown = match fetched {
+        Ok(fetched) => {
+            let stats = stats(engine, &answer, &fetched, begun).await;
+            Ok((draw(&answer, &fetched.table, &stats), caption::caption(&stats)))
+        }
+        Err(problem) => Err(problem),
+    };
+    match &shown {
+        Ok((_, line)) => bar.end(line).await,
+        Err(problem) => {
+            bar.end(&format!("{} after {}", problem.ename, caption::seconds(begun.elapsed().as_secs_f64())))
+                .await
+        }
+    }
+    shown.map(|(shown, _)| shown)
+}
+
+/// The user interrupted: tells the engine, without waiting long for it.
+async fn stop(engine: &Engine, handle: Bytes, begun: Instant) -> Problem {
+    let _ = tokio::time::timeout(CANCEL, engine.action("carrel.cancel", handle)).await;
+    let after = caption::seconds(begun.elapsed().as_secs_f64());
+    Problem::new(Ename::Cancelled, format!("interrupted after {after}"))
+}
+
+struct Fetched {
+    table: Table,
+    complete: bool,
+}
+
+/// Fetches what is drawn, and reads on just far enough to know whether that is all.
+async fn fetch(engine: &Engine, answer: &Answer, most_rows: usize) -> Result<Fetched, Failure> {
+    let mut table = Table::default();
+    let Some(mut rows) = engine.rows(answer).await? else {
+        return Ok(Fetched { table, complete: true });
+    };
+    let mut complete = true;
+    while let Some(batch) = engine.next(&mut rows).await? {
+        let room = most_rows - table.rows.len();
+        values::append_rows(&batch, room, &mut table.rows).map_err(Failure::Draw)?;
+        if batch.num_rows() > room {
+            complete = false;
+            break;
+        }
+    }
+    if let Some(schema) = rows.schema() {
+        table.columns = values::columns(schema);
+    }
+    drop(rows);
+    Ok(Fetched { table, complete })
+}
+
+async fn stats(engine: &Arc<Engine>, answer: &Answer, fetched: &Fetched, begun: Instant) -> Stats {
+    let asked = engine.json::<StatsReply>("carrel.stats", answer.handle.clone());
+    let reply = match tokio::time::timeout(STATS, asked).await {
+        Ok(Ok(reply)) => reply,
+        _ => StatsReply::default(),
+    };
+    if !fetched.complete {
+        // Nobody will fetch the rest; the engine need not finish it.
+        let (engine, handle) = (Arc::clone(engine), answer.handle.clone());
+        tokio::spawn(async move { engine.action("carrel.cancel", handle).await });
+    }
+    Stats {
+        rows: fetched.table.rows.len() as u64,
+        complete: fetched.complete,
+        seconds: reply.elapsed_ms.map_or_else(|| begun.elapsed().as_secs_f64(), |ms| ms / 1000.0),
+        bytes_scanned: reply.bytes_scanned,
+        bytes_total: reply.bytes_total,
+    }
+}
+
+fn draw(answer: &Answer, table: &Table, stats: &Stats) -> Shown {
+    let bundle = if table.columns.is_empty() {
+        MimeBundle::text(caption::done(stats))
+    } else {
+        table::bundle(table, &caption::caption(stats), Limits::default())
+    };
+    let carrel = json!({
+        "query_id": query_id(&answer.handle),
+        "rows": stats.rows,
+        "complete": stats.complete,
+        "bytes_scanned": stats.bytes_scanned,
+    });
+    Shown { bundle, metadata: Map::from_iter([("carrel".to_owned(), carrel)]) }
+}
+
+/// The handle as text; the engine is free to make it of bytes.
+fn query_id(handle: &[u8]) -> String {
+    match std::str::from_utf8(handle) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => handle.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// The bar of a statement that takes its time: one output, drawn anew.
+struct Bar {
+    task: JoinHandle<()>,
+    shown: Arc<AtomicBool>,
+    id: String,
+    output: Output,
+}
+
+impl Bar {
+    fn start(engine: &Arc<Engine>, answer: &Answer, output: &Output, begun: Instant) -> Self {
+        let shown = Arc::new(AtomicBool::new(false));
+        let id = format!("carrel-{}", uuid::Uuid::new_v4().simple());
+        let drawing = draw_bar(
+            Arc::clone(engine),
+            answer.handle.clone(),
+            output.clone(),
+            id.clone(),
+            Arc::clone(&shown),
+            begun,
+        );
+        Self { task: tokio::spawn(drawing), shown, id, output: output.clone() }
+    }
+
+    /// Puts a line in the bar's place, if there is a bar.
+    async fn end(self, line: &str) {
+        self.task.abort();
+        let _ = self.task.await;
+        if self.shown.load(Ordering::Relaxed) {
+            self.output.update_display(ended_bundle(line).into_map(), Map::new(), &self.id).await;
+        }
+    }
+}
+
+async fn draw_bar(
+    engine: Arc<Engine>,
+    handle: Bytes,
+    output: Output,
+    id: String,
+    shown: Arc<AtomicBool>,
+    begun: Instant,
+) {
+    tokio::time::sleep(PATIENCE.saturating_sub(begun.elapsed())).await;
+    loop {
+        let Ok(reply) = engine.json::<ProgressReply>("carrel.progress", handle.clone()).await else { return };
+        let progress = Progress {
+            rows: reply.rows,
+            bytes_scanned: reply.bytes_scanned,
+            bytes_total: reply.bytes_total,
+            seconds: begun.elapsed().as_secs_f64(),
+            stage: reply.stage,
+            fraction: reply.fraction,
+        };
+        let bundle = progress_bundle(&progress).into_map();
+        if shown.swap(true, Ordering::Relaxed) {
+            output.update_display(bundle, Map::new(), &id).await;
+        } else {
+            output.display(bundle, Map::new(), Some(&id)).await;
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_id_is_text() {
+        assert_eq!(query_id(b"q-17"), "q-17");
+        assert_eq!(query_id(&[0xff, 1]), "ff01");
+    }
+}
