@@ -198,6 +198,17 @@ impl Signals {
     }
 }
 
+/// Unblocks every signal: a program begins with an empty mask, and exec keeps the one that it finds.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set before sigprocmask reads it.
+    let done = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Forwards a signal; a process that is gone already is no error.
 pub(crate) fn kill(pid: Pid, signal: libc::c_int) {
     // SAFETY: no pointers.

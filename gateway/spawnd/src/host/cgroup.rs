@@ -83,7 +83,8 @@ impl Cgroups {
         let mut failed = BTreeMap::new();
         for (controller, base) in &self.v1 {
             let folder = base.join(leaf);
-            match make(&folder) {
+            // With its parent: somebody may have tidied that away while no jail ran.
+            match fs::create_dir_all(&folder) {
                 Ok(()) => {
                     group.v1.push(folder.clone());
                     group.folders.insert(controller, (folder, Version::V1));

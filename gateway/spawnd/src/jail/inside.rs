@@ -118,6 +118,7 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     said("reporting", start::tell(sys::kept(SYNC), start::REPORT, &text))?;
     start::wait_for_go(sys::kept(SYNC)).map_err(|error| format!("waiting for spawnd: {error}"))?;
     // 15. Becomes the program.
+    said("unblocking signals", sys::unblock_signals())?;
     let (program, arguments) = job.plan.argv.split_first().ok_or("there is no program to run")?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(job.plan.env.iter().map(|(name, value)| (name, value)));

@@ -1,5 +1,4 @@
 //! A real `carrel-spawnd` on scratch folders, with shell and Python stand-ins for the programs it starts.
-#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test program uses its part")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use gateway_spawnd::settings::Interrupt;
-use gateway_spawnd::{Client, Hello, JailId, Kernelspec, Limits, Profile, Programs, Reply, Settings, ShutdownJails, Start};
+use gateway_spawnd::{
+    Client, Hello, JailId, Kernelspec, Limits, Profile, Programs, Reply, Settings, ShutdownJails, Start,
+};
 
 /// An uid that has nothing to do with anybody else.
-pub const ORDINARY: u32 = 64_123;
+pub(crate) const ORDINARY: u32 = 64_123;
 
 /// Pid 1 of the tests' kernels: answers each connection on descriptor 3 by running it as Python.
 const SHIM: &str = r#"#!/usr/bin/python3 -S
@@ -51,24 +52,24 @@ connection.close()
 "#;
 
 /// Lives as long as a test.
-pub struct Spawnd {
-    pub root: tempfile::TempDir,
-    pub settings: Settings,
-    pub hello: Hello,
-    pub child: Child,
-    pub client: Client,
-    pub log: Box<dyn Fn() -> String>,
+pub(crate) struct Spawnd {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) settings: Settings,
+    pub(crate) hello: Hello,
+    pub(crate) child: Child,
+    pub(crate) client: Client,
+    pub(crate) log: Box<dyn Fn() -> String>,
 }
 
 /// Who starts spawnd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum As {
+pub(crate) enum As {
     Root,
     Ordinary,
 }
 
 /// Whether this test can run here; says so if not.
-pub fn possible(who: As) -> bool {
+pub(crate) fn possible(who: As) -> bool {
     let root = rustix::process::geteuid().is_root();
     if who == As::Root && !root {
         eprintln!("skipped: needs root");
@@ -77,7 +78,7 @@ pub fn possible(who: As) -> bool {
 }
 
 /// Scratch folders and settings, ready to be changed.
-pub fn prepare(who: As) -> (tempfile::TempDir, Settings) {
+pub(crate) fn prepare(who: As) -> (tempfile::TempDir, Settings) {
     // Short: socket paths have 107 bytes.
     let root = tempfile::Builder::new().prefix("sp").tempdir_in("/tmp").unwrap();
     let bin = root.path().join("bin");
@@ -100,12 +101,19 @@ pub fn prepare(who: As) -> (tempfile::TempDir, Settings) {
     // The programs lie below a folder that only root may pass; an ordinary spawnd must pass it itself.
     let mode = if who == As::Root { 0o700 } else { 0o755 };
     fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
-    let programs = Programs { shim: bin.join("shim"), desk: bin.join("desk"), engine: Some(bin.join("engine")) };
+    let programs =
+        Programs { shim: bin.join("shim"), desk: bin.join("desk"), engine: Some(bin.join("engine")) };
     let mut settings = Settings::new(root.path().join("run"), root.path().join("state"), uid, gid, programs);
     settings.engine_config = Some(root.path().join("engine.toml"));
-    let spec = Kernelspec { argv: vec!["true".into()], env: BTreeMap::new(), interrupt: Interrupt::Signal, paths: vec![] };
+    let spec = Kernelspec {
+        argv: vec!["true".into()],
+        env: BTreeMap::new(),
+        interrupt: Interrupt::Signal,
+        paths: vec![],
+    };
     settings.kernelspecs.insert("py".parse().unwrap(), spec);
-    settings.kernel_limits = Limits { memory_bytes: Some(256 << 20), pids: Some(64), tmp_bytes: 64 << 20, ..Limits::kernel() };
+    settings.kernel_limits =
+        Limits { memory_bytes: Some(256 << 20), pids: Some(64), tmp_bytes: 64 << 20, ..Limits::kernel() };
     (root, settings)
 }
 
@@ -121,11 +129,12 @@ fn connect_as(uid: u32, settings: &Settings) -> Client {
 }
 
 /// Starts the program and waits for its answer.
-pub fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway_spawnd::Refusal>) {
+pub(crate) fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway_spawnd::Refusal>) {
     let program = env!("CARGO_BIN_EXE_carrel-spawnd");
     let mut command = if who == As::Ordinary && rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
-        let ids = ["--reuid", &ORDINARY.to_string(), "--regid", &ORDINARY.to_string(), "--clear-groups"].map(str::to_owned);
+        let ids = ["--reuid", &ORDINARY.to_string(), "--regid", &ORDINARY.to_string(), "--clear-groups"]
+            .map(str::to_owned);
         // The build folder may be closed to others: run a copy.
         let copy = settings.state.parent().unwrap().join("bin/carrel-spawnd");
         fs::copy(program, &copy).unwrap();
@@ -159,7 +168,7 @@ pub fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway_spawnd
 
 impl Spawnd {
     /// With the prepared settings, changed by the test.
-    pub fn start(who: As, change: impl FnOnce(&Path, &mut Settings)) -> Self {
+    pub(crate) fn start(who: As, change: impl FnOnce(&Path, &mut Settings)) -> Self {
         let (root, mut settings) = prepare(who);
         change(root.path(), &mut settings);
         let (mut child, hello) = run(who, &settings);
@@ -179,7 +188,7 @@ impl Spawnd {
         Self { root, settings, hello, child, client, log }
     }
 
-    pub fn kernel(&self, user: &str, id: &str) -> gateway_spawnd::Started {
+    pub(crate) fn kernel(&self, user: &str, id: &str) -> gateway_spawnd::Started {
         match self.client.start(kernel(user, id)) {
             Ok((started, _)) => started,
             Err(error) => panic!("{error}: {}", (self.log)()),
@@ -187,12 +196,12 @@ impl Spawnd {
     }
 
     /// Runs Python as the kernel's pid 1 and gives what it printed.
-    pub fn python(&self, id: &str, code: &str) -> String {
+    pub(crate) fn python(&self, id: &str, code: &str) -> String {
         python(&self.settings.runtime.join("jails").join(id).join("main.sock"), code)
     }
 
     /// Ends it and checks that nothing is left.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let (runtime, state) = (self.settings.runtime.clone(), self.settings.state.clone());
         self.client.shutdown(ShutdownJails::Stop).unwrap();
         assert!(self.child.wait().unwrap().success(), "{}", (self.log)());
@@ -211,7 +220,7 @@ impl Drop for Spawnd {
     }
 }
 
-pub fn kernel(user: &str, id: &str) -> Start {
+pub(crate) fn kernel(user: &str, id: &str) -> Start {
     Start {
         user: user.parse().unwrap(),
         id: id.parse().unwrap(),
@@ -221,11 +230,11 @@ pub fn kernel(user: &str, id: &str) -> Start {
     }
 }
 
-pub fn id(id: &str) -> JailId {
+pub(crate) fn id(id: &str) -> JailId {
     id.parse().unwrap()
 }
 
-pub fn python(socket: &Path, code: &str) -> String {
+pub(crate) fn python(socket: &Path, code: &str) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(code.as_bytes()).unwrap();
@@ -235,13 +244,13 @@ pub fn python(socket: &Path, code: &str) -> String {
     answer.trim().to_owned()
 }
 
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Host pids whose command line holds this text.
-pub fn processes(text: &str) -> Vec<String> {
+pub(crate) fn processes(text: &str) -> Vec<String> {
     let pids = names(Path::new("/proc")).into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
     pids.filter(|pid| {
         fs::read(PathBuf::from("/proc").join(pid).join("cmdline"))
@@ -251,7 +260,7 @@ pub fn processes(text: &str) -> Vec<String> {
 }
 
 /// Waits for a condition, by looking.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < deadline, "never: {what}");

@@ -1,13 +1,11 @@
 //! What a jail holds back, in `root` and in `userns` mode: attacks run inside, the verdict is read outside.
 
-mod common;
-
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
-use common::{As, Spawnd, id, names, possible, processes};
+use crate::common::{As, Spawnd, id, names, possible, processes};
 use gateway_spawnd::{LayerName, LayerState, Mode, Profile, Start};
 
 const MODES: [As; 2] = [As::Root, As::Ordinary];
@@ -32,10 +30,18 @@ fn the_report_is_true_and_says_what_is_missing() {
             assert_eq!(started.layers[&layer], LayerState::On, "{who:?} {layer}");
         }
         let status = spawnd.python("k-1", "print(open('/proc/self/status').read())");
-        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim_matches([':', '\t', ' ']).to_owned();
+        let field = |name: &str| {
+            status
+                .lines()
+                .find_map(|l| l.strip_prefix(name))
+                .unwrap()
+                .trim_matches([':', '\t', ' '])
+                .to_owned()
+        };
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), 0, "{set}");
         }
+        assert_eq!(field("SigBlk"), "0000000000000000", "signals must reach what runs here");
         assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".into(), "2".into()));
         assert_eq!(spawnd.python("k-1", "print(os.uname().nodename)"), "carrel");
         match (who, &started.layers[&LayerName::Uid]) {
@@ -76,7 +82,13 @@ fn files_of_others_and_of_the_host_are_out_of_reach() {
         let spawnd = Spawnd::start(who, |_, _| {});
         spawnd.kernel("ada", "k-ada");
         spawnd.kernel("bob", "k-bob");
-        assert_eq!(spawnd.python("k-bob", "open('/home/bob/s','w').write('secret'); os.chmod('/home/bob/s', 0o644); print('ok')"), "ok");
+        assert_eq!(
+            spawnd.python(
+                "k-bob",
+                "open('/home/bob/s','w').write('secret'); os.chmod('/home/bob/s', 0o644); print('ok')"
+            ),
+            "ok"
+        );
         let state = spawnd.settings.state.to_str().unwrap().to_owned();
         let runtime = spawnd.settings.runtime.to_str().unwrap().to_owned();
         let paths = [
@@ -91,7 +103,9 @@ fn files_of_others_and_of_the_host_are_out_of_reach() {
             "/sys/kernel".into(),
             "/proc/kcore".into(),
         ];
-        let probe = format!("print([p for p in {paths:?} if os.path.exists(p) and (os.path.isdir(p) or open(p,'rb').read(1))])");
+        let probe = format!(
+            "print([p for p in {paths:?} if os.path.exists(p) and (os.path.isdir(p) or open(p,'rb').read(1))])"
+        );
         assert_eq!(spawnd.python("k-ada", &probe), "[]", "{who:?}");
         assert_eq!(spawnd.python("k-ada", "print(os.listdir('/home'))"), "['ada']");
         let climb = r#"
@@ -115,7 +129,10 @@ for d in ['/home/ada', '/tmp', '/dev/shm', '/run/k']:
 print('ok', os.getcwd(), os.environ['HOME'], sorted(os.environ))"#;
         let own = spawnd.python("k-ada", own);
         assert!(own.starts_with("ok /home/ada /home/ada"), "{own}");
-        assert!(own.contains("CARREL_ENGINE") && own.contains("JUPYTER_RUNTIME_DIR") && !own.contains("CARGO"), "{own}");
+        assert!(
+            own.contains("CARREL_ENGINE") && own.contains("JUPYTER_RUNTIME_DIR") && !own.contains("CARGO"),
+            "{own}"
+        );
         spawnd.finish();
     }
 }
@@ -126,7 +143,9 @@ fn there_is_no_network_and_no_host_socket() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         tcp.set_nonblocking(true).unwrap();
         let name = format!("spawnd-test-{}-{who:?}", std::process::id());
-        let address = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name).unwrap();
+        let address =
+            <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name)
+                .unwrap();
         let abstract_socket = UnixListener::bind_addr(&address).unwrap();
         abstract_socket.set_nonblocking(true).unwrap();
         let spawnd = Spawnd::start(who, |_, _| {});
@@ -160,7 +179,11 @@ fn only_own_processes_are_seen_and_none_can_be_taken_over() {
         let spawnd = Spawnd::start(who, |_, _| {});
         let victim = spawnd.kernel("bob", "k-bob");
         spawnd.kernel("ada", "k-ada");
-        assert_eq!(spawnd.python("k-ada", "print([p for p in os.listdir('/proc') if p.isdigit()])"), "['1']", "{who:?}");
+        assert_eq!(
+            spawnd.python("k-ada", "print([p for p in os.listdir('/proc') if p.isdigit()])"),
+            "['1']",
+            "{who:?}"
+        );
         let kill = format!("os.kill({}, 0); print('reached')", victim.pid);
         let answer = spawnd.python("k-ada", &kill);
         assert!(answer.starts_with("ProcessLookupError"), "{answer}");
@@ -217,7 +240,7 @@ if os.fork() == 0:
 os.read(r, 1); os.kill(1, 9); os.kill(1, 19); print('alive')"#
         );
         assert_eq!(spawnd.python("k-1", &daemon), "alive");
-        common::eventually("the daemon runs", || !processes(&mark).is_empty());
+        crate::common::eventually("the daemon runs", || !processes(&mark).is_empty());
         spawnd.client.stop(id("k-1")).unwrap();
         assert_eq!(processes(&mark), Vec::<String>::new());
         assert_eq!(names(&spawnd.settings.runtime.join("jails")), Vec::<String>::new());
@@ -290,18 +313,67 @@ fn a_desk_runs_below_an_init_and_a_kernelspecs_paths_are_shown() {
         });
         let venv = spawnd.root.path().join("venv/lib.py");
         spawnd.kernel("ada", "k-1");
-        let look = format!("print(open({venv:?}).read(), os.environ['EXTRA'], open('/home/ada/welcome.ipynb').read(), sys.argv[1:])");
+        let look = format!(
+            "print(open({venv:?}).read(), os.environ['EXTRA'], open('/home/ada/welcome.ipynb').read(), sys.argv[1:])"
+        );
         let expected = "x 1 {} ['--interrupt', 'signal', '--cwd', '', '--', 'true']";
         assert_eq!(spawnd.python("k-1", &look), expected, "{who:?} {}", (spawnd.log)());
         let write = spawnd.python("k-1", &format!("open({venv:?}, 'w')"));
         assert!(write.starts_with("OSError") || write.starts_with("PermissionError"), "{write}");
-        let desk = Start { profile: Profile::Desk, kernelspec: None, ..common::kernel("ada", "d-1") };
+        let desk = Start { profile: Profile::Desk, kernelspec: None, ..crate::common::kernel("ada", "d-1") };
         let (started, _pidfd) = spawnd.client.start(desk).unwrap();
-        assert_eq!(common::python(&started.socket, "print(os.getpid() > 1, os.path.exists('/run/engine'), 'CARREL_ENGINE' in os.environ)"), "True False False");
-        assert_eq!(common::python(&started.socket, "print(os.path.exists('/proc/1/environ'))"), "False");
-        common::python(&started.socket, "os._exit(7)");
-        common::eventually("the desk's end", || spawnd.client.exit(id("d-1")).is_ok());
+        assert_eq!(
+            crate::common::python(
+                &started.socket,
+                "print(os.getpid() > 1, os.path.exists('/run/engine'), 'CARREL_ENGINE' in os.environ)"
+            ),
+            "True False False"
+        );
+        assert_eq!(
+            crate::common::python(&started.socket, "print(os.path.exists('/proc/1/environ'))"),
+            "False"
+        );
+        let blocked = "print([l for l in open('/proc/self/status') if l.startswith('SigBlk')])";
+        assert_eq!(crate::common::python(&started.socket, blocked), "['SigBlk:\\t0000000000000000\\n']");
+        crate::common::python(&started.socket, "os._exit(7)");
+        crate::common::eventually("the desk's end", || spawnd.client.exit(id("d-1")).is_ok());
         assert_eq!(spawnd.client.exit(id("d-1")).unwrap().code, Some(7));
         spawnd.finish();
     }
+}
+
+#[test]
+fn degraded_only_by_name_and_then_still_without_others_files_or_leftovers() {
+    let who = if possible(As::Root) { As::Root } else { As::Ordinary };
+    let spawnd = Spawnd::start(who, |root, settings| {
+        settings.mode = gateway_spawnd::ModePreference::Degraded;
+        // The host's own paths are used: the user must be able to pass them.
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    assert_eq!(spawnd.hello.mode, Mode::Degraded);
+    let started = spawnd.kernel("ada", "k-1");
+    assert!(matches!(&started.layers[&LayerName::Mount], LayerState::Off(why) if why.contains("degraded")));
+    let home = spawnd.settings.state.join("homes/ada");
+    assert_eq!(spawnd.python("k-1", "print(os.getcwd())"), home.to_str().unwrap());
+    let outside = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+    fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let open = spawnd.python("k-1", &format!("open({:?})", outside.path()));
+    assert!(open.starts_with("PermissionError"), "{open}");
+    let mark = format!("spawnd-orphan-{}", std::process::id());
+    let daemon = format!(
+        r#"
+r, w = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(w, b'x'); os.close(3)
+        os.execv('/usr/bin/python3', ['python3', '-S', '-c', 'import time; time.sleep(600)', '{mark}'])
+    os._exit(0)
+os.read(r, 1); print('started')"#
+    );
+    assert_eq!(spawnd.python("k-1", &daemon), "started");
+    crate::common::eventually("the daemon runs", || !processes(&mark).is_empty());
+    spawnd.client.stop(id("k-1")).unwrap();
+    assert_eq!(processes(&mark), Vec::<String>::new());
+    spawnd.finish();
 }

@@ -1,7 +1,5 @@
 //! The control socket as a client sees it: errors, engines, descriptors, restarts, refusals, leaks.
 
-mod common;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -9,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use common::{As, Spawnd, eventually, id, names, possible};
+use crate::common::{As, Spawnd, eventually, id, names, possible};
 use gateway_spawnd::packet::{self, Received};
 use gateway_spawnd::{Client, ClientError, ErrorCode, LayerName, ShutdownJails};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -40,7 +38,14 @@ fn bad_packets_get_a_clear_error_and_the_connection_lives() {
         let Received::Packet(answer, _) = packet::receive(&socket).unwrap() else { panic!("no answer") };
         String::from_utf8(answer).unwrap()
     };
-    for bad in ["x", "{}", "[1]", r#"{"op":"start","user":"../x"}"#, r#"{"op":"stop","id":"A"}"#, r#"{"op":"fd_put","tag":"t"}"#] {
+    for bad in [
+        "x",
+        "{}",
+        "[1]",
+        r#"{"op":"start","user":"../x"}"#,
+        r#"{"op":"stop","id":"A"}"#,
+        r#"{"op":"fd_put","tag":"t"}"#,
+    ] {
         let answer = ask(bad.as_bytes(), &[]);
         assert!(answer.starts_with(r#"{"err":{"code":"bad_request""#), "{bad}: {answer}");
     }
@@ -51,11 +56,14 @@ fn bad_packets_get_a_clear_error_and_the_connection_lives() {
     assert_eq!(code(spawnd.client.stop(id("none")).unwrap_err()), ErrorCode::NotFound);
     assert_eq!(code(spawnd.client.stats(id("none")).unwrap_err()), ErrorCode::NotFound);
     assert_eq!(code(spawnd.client.exit(id("none")).unwrap_err()), ErrorCode::NotFound);
-    let mut unknown = common::kernel("ada", "k-1");
+    let mut unknown = crate::common::kernel("ada", "k-1");
     unknown.kernelspec = Some("nope".parse().unwrap());
     assert_eq!(code(spawnd.client.start(unknown).unwrap_err()), ErrorCode::NotFound);
     spawnd.kernel("ada", "k-1");
-    assert_eq!(code(spawnd.client.start(common::kernel("ada", "k-1")).unwrap_err()), ErrorCode::Exists);
+    assert_eq!(
+        code(spawnd.client.start(crate::common::kernel("ada", "k-1")).unwrap_err()),
+        ErrorCode::Exists
+    );
     spawnd.finish();
 }
 
@@ -69,7 +77,9 @@ s = socket.socket(socket.AF_UNIX); s.connect('/run/engine/engine.sock'); s.setti
 print(s.makefile('rb').read().decode())"#;
     for n in 1..=3 {
         let answer = spawnd.python("k-1", query);
-        let expected = format!("engine {n} ['serve', '--config', '/etc/carrel/engine.toml', '--scratch', '/scratch'] test = 1");
+        let expected = format!(
+            "engine {n} ['serve', '--config', '/etc/carrel/engine.toml', '--scratch', '/scratch'] test = 1"
+        );
         assert_eq!(answer, expected, "{}", (spawnd.log)());
     }
     assert_eq!(names(&spawnd.settings.state.join("scratch")), ["k-1"]);
@@ -164,7 +174,7 @@ fn the_jails_outlive_their_client_and_shutdown_keeps_them() {
     let spawnd = Spawnd::start(who(), |_, _| {});
     {
         let passing = Client::connect(spawnd.settings.socket()).unwrap();
-        passing.start(common::kernel("ada", "k-1")).unwrap();
+        passing.start(crate::common::kernel("ada", "k-1")).unwrap();
         assert_eq!(passing.shutdown(ShutdownJails::KeepIfAny).unwrap(), 1);
     }
     assert_eq!(spawnd.python("k-1", "print(6*7)"), "42");
@@ -183,22 +193,23 @@ fn a_killed_spawnd_takes_its_jails_along_and_its_successor_sweeps() {
     spawnd.child.wait().unwrap();
     eventually("the jail's end", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
     assert_eq!(names(&spawnd.settings.runtime.join("jails")), ["k-1"]);
-    let (child, hello) = common::run(who(), &spawnd.settings);
+    let (child, hello) = crate::common::run(who(), &spawnd.settings);
     spawnd.child = child;
     hello.unwrap();
     assert!(names(&spawnd.settings.runtime.join("jails")).is_empty());
     // The client finds the successor by itself.
     assert!(spawnd.client.list().unwrap().is_empty());
-    let again = spawnd.client.start(common::kernel("ada", "k-1")).unwrap().0;
+    let again = spawnd.client.start(crate::common::kernel("ada", "k-1")).unwrap().0;
     assert_eq!(again.uid, started.uid);
+    spawnd.finish();
 }
 
 #[test]
 fn unsafe_folders_wrong_settings_and_a_second_one_are_refused() {
     let refused = |change: &dyn Fn(&std::path::Path, &mut gateway_spawnd::Settings)| {
-        let (root, mut settings) = common::prepare(who());
+        let (root, mut settings) = crate::common::prepare(who());
         change(root.path(), &mut settings);
-        let (mut child, answer) = common::run(who(), &settings);
+        let (mut child, answer) = crate::common::run(who(), &settings);
         let refusal = answer.expect_err("it started");
         let code = child.wait().unwrap().code();
         (refusal.message, code)
@@ -222,7 +233,7 @@ fn unsafe_folders_wrong_settings_and_a_second_one_are_refused() {
     assert!(message.contains("not a folder that spawnd can use"), "{message}");
 
     let spawnd = Spawnd::start(who(), |_, _| {});
-    let (_, second) = common::run(who(), &spawnd.settings);
+    let (_, second) = crate::common::run(who(), &spawnd.settings);
     assert!(second.unwrap_err().message.contains("another spawnd"));
     spawnd.client.hello().unwrap();
     spawnd.finish();
@@ -231,8 +242,9 @@ fn unsafe_folders_wrong_settings_and_a_second_one_are_refused() {
 #[test]
 fn a_required_layer_that_is_missing_refuses_the_start() {
     // Processor time is not limited unless the settings say so: a layer that is off on every host.
-    let spawnd = Spawnd::start(who(), |_, settings| settings.required = Some(vec![LayerName::Mount, LayerName::Cpu]));
-    let error = spawnd.client.start(common::kernel("ada", "k-1")).unwrap_err();
+    let spawnd =
+        Spawnd::start(who(), |_, settings| settings.required = Some(vec![LayerName::Mount, LayerName::Cpu]));
+    let error = spawnd.client.start(crate::common::kernel("ada", "k-1")).unwrap_err();
     let ClientError::Refused(refusal) = error else { panic!("{error:?}") };
     assert_eq!(refusal.code, ErrorCode::Refused);
     assert!(refusal.message.contains("cpu") && refusal.message.contains("required"), "{}", refusal.message);
@@ -245,7 +257,7 @@ fn launch_detaches_and_reports_and_an_unnamed_peer_is_refused() {
     if !possible(As::Root) {
         return;
     }
-    let (root, settings) = common::prepare(As::Root);
+    let (root, settings) = crate::common::prepare(As::Root);
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_carrel-spawnd"));
     let log = root.path().join("spawnd.log");
     let hello = gateway_spawnd::launch(program, &settings, Some(&log)).unwrap();
@@ -263,7 +275,7 @@ fn launch_detaches_and_reports_and_an_unnamed_peer_is_refused() {
         "import socket\ns=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect({:?})\nprint(s.recv(9999).decode())",
         settings.socket()
     );
-    let uid = common::ORDINARY.to_string();
+    let uid = crate::common::ORDINARY.to_string();
     let out = std::process::Command::new("setpriv")
         .args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "/usr/bin/python3", "-S", "-c", &script])
         .output()

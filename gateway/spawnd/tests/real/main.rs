@@ -1,0 +1,9 @@
+//! The real program on scratch folders: what jails hold back, and what the control socket answers.
+#![cfg(test)]
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod jails;
+#[cfg(test)]
+mod service;
