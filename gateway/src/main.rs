@@ -1,2 +1,7 @@
-//! (to come)
-fn main() {}
+//! `carrel`: reads the command line, does one thing, ends with an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::cli::main()
+}

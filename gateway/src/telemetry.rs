@@ -6,7 +6,6 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::UtcTime;
 
 /// Names one request, in the log, in the `X-Request-Id` header and on error pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +42,6 @@ pub fn start(settings: &LogSettings) {
     let _ = if person {
         base.with_ansi(std::io::stderr().is_terminal()).try_init()
     } else {
-        base.json().flatten_event(true).with_current_span(false).with_span_list(false).with_timer(UtcTime::rfc_3339()).try_init()
+        base.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
 }

@@ -5,8 +5,10 @@
 //!
 //! * [`files`]: a table of servable files with their types, tags and precompressed variants
 //! * [`lab`]: the JupyterLab page and its federated extensions
+//! * [`pages`]: the Hub's own pages: login, home, tokens, errors
 //! * [`settings`]: setting schemas, an administrator's defaults and a user's own values
 
 pub mod files;
 pub mod lab;
+pub mod pages;
 pub mod settings;

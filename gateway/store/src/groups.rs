@@ -139,8 +139,14 @@ fn find(db: &Connection, name: &GroupName) -> rusqlite::Result<Option<Group>> {
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Group> {
     let text: String = row.get(1)?;
-    let name = GroupName::parse(&text)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+    let name = GroupName::parse(&text).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e))
+    })?;
     let properties: String = row.get(2)?;
-    Ok(Group { id: row.get(0)?, name, users: Vec::new(), properties: serde_json::from_str(&properties).unwrap_or_default() })
+    Ok(Group {
+        id: row.get(0)?,
+        name,
+        users: Vec::new(),
+        properties: serde_json::from_str(&properties).unwrap_or_default(),
+    })
 }

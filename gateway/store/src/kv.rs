@@ -20,34 +20,50 @@ impl Store {
     /// One entry.
     pub fn kv_get(&self, user: &UserName, kind: &str, key: &str) -> Result<Option<Entry>> {
         self.read("read a setting", |db| {
-            db.prepare_cached("SELECT key, value, updated FROM kv WHERE user = ?1 AND kind = ?2 AND key = ?3")?
-                .query_row(params![user.as_str(), kind, key], from_row)
-                .optional()
+            db.prepare_cached(
+                "SELECT key, value, updated FROM kv WHERE user = ?1 AND kind = ?2 AND key = ?3",
+            )?
+            .query_row(params![user.as_str(), kind, key], from_row)
+            .optional()
         })
     }
 
     /// All entries of a kind, by key.
     pub fn kv_list(&self, user: &UserName, kind: &str) -> Result<Vec<Entry>> {
         self.read("list settings", |db| {
-            db.prepare_cached("SELECT key, value, updated FROM kv WHERE user = ?1 AND kind = ?2 ORDER BY key")?
-                .query_map(params![user.as_str(), kind], from_row)?
-                .collect()
+            db.prepare_cached(
+                "SELECT key, value, updated FROM kv WHERE user = ?1 AND kind = ?2 ORDER BY key",
+            )?
+            .query_map(params![user.as_str(), kind], from_row)?
+            .collect()
         })
     }
 
     /// Writes an entry.
-    pub fn kv_put(&mut self, user: &UserName, kind: &str, key: &str, value: &str, now: OffsetDateTime) -> Result<()> {
+    pub fn kv_put(
+        &mut self,
+        user: &UserName,
+        kind: &str,
+        key: &str,
+        value: &str,
+        now: OffsetDateTime,
+    ) -> Result<()> {
         self.write("write a setting", |tx| {
-            tx.prepare_cached("INSERT OR REPLACE INTO kv (user, kind, key, value, updated) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![user.as_str(), kind, key, value, micros(now)])
-                .map(|_| ())
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO kv (user, kind, key, value, updated) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![user.as_str(), kind, key, value, micros(now)])
+            .map(|_| ())
         })
     }
 
     /// Removes an entry.
     pub fn kv_delete(&mut self, user: &UserName, kind: &str, key: &str) -> Result<bool> {
         self.write("remove a setting", |tx| {
-            Ok(tx.execute("DELETE FROM kv WHERE user = ?1 AND kind = ?2 AND key = ?3", params![user.as_str(), kind, key])? > 0)
+            Ok(tx.execute(
+                "DELETE FROM kv WHERE user = ?1 AND kind = ?2 AND key = ?3",
+                params![user.as_str(), kind, key],
+            )? > 0)
         })
     }
 }

@@ -81,8 +81,11 @@ impl Store {
     /// Gives a stopped server another name. A taken name is [`crate::Error::Conflict`].
     pub fn rename_server(&mut self, user_id: i64, from: &ServerName, to: &ServerName) -> Result<()> {
         self.write("rename a server", |tx| {
-            tx.execute("UPDATE servers SET name = ?3 WHERE user_id = ?1 AND name = ?2", params![user_id, from.as_str(), to.as_str()])
-                .map(|_| ())
+            tx.execute(
+                "UPDATE servers SET name = ?3 WHERE user_id = ?1 AND name = ?2",
+                params![user_id, from.as_str(), to.as_str()],
+            )
+            .map(|_| ())
         })
     }
 
@@ -100,15 +103,19 @@ impl Store {
     /// Forgets a server.
     pub fn delete_server(&mut self, user_id: i64, name: &ServerName) -> Result<bool> {
         self.write("remove a server", |tx| {
-            Ok(tx.execute("DELETE FROM servers WHERE user_id = ?1 AND name = ?2", params![user_id, name.as_str()])? > 0)
+            Ok(tx.execute(
+                "DELETE FROM servers WHERE user_id = ?1 AND name = ?2",
+                params![user_id, name.as_str()],
+            )? > 0)
         })
     }
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
     let name: String = row.get(1)?;
-    let name = ServerName::parse(&name)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+    let name = ServerName::parse(&name).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e))
+    })?;
     let options: String = row.get(3)?;
     Ok(Server {
         user_id: row.get(0)?,

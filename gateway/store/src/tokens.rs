@@ -53,15 +53,18 @@ pub struct NewToken {
     pub client: String,
 }
 
-const COLUMNS: &str = "id, user_id, prefix, scopes, note, created, expires, last_activity, session_id, client";
+const COLUMNS: &str =
+    "id, user_id, prefix, scopes, note, created, expires, last_activity, session_id, client";
 
 impl Store {
     /// The token with this digest, unless it has ended.
     pub fn token_by_hash(&self, hash: &SecretHash, now: OffsetDateTime) -> Result<Option<Token>> {
         self.read("find a token", |db| {
-            db.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens WHERE hash = ?1 AND (expires IS NULL OR expires > ?2)"))?
-                .query_row(params![hash.as_bytes().as_slice(), micros(now)], from_row)
-                .optional()
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM tokens WHERE hash = ?1 AND (expires IS NULL OR expires > ?2)"
+            ))?
+            .query_row(params![hash.as_bytes().as_slice(), micros(now)], from_row)
+            .optional()
         })
     }
 
@@ -113,9 +116,11 @@ impl Store {
     /// Notes that a token was used.
     pub fn touch_token(&mut self, id: i64, at: OffsetDateTime) -> Result<()> {
         self.write("note a token's use", |tx| {
-            tx.prepare_cached("UPDATE tokens SET last_activity = ?2 WHERE id = ?1 AND coalesce(last_activity, 0) < ?2")?
-                .execute(params![id, micros(at)])
-                .map(|_| ())
+            tx.prepare_cached(
+                "UPDATE tokens SET last_activity = ?2 WHERE id = ?1 AND coalesce(last_activity, 0) < ?2",
+            )?
+            .execute(params![id, micros(at)])
+            .map(|_| ())
         })
     }
 

@@ -35,7 +35,8 @@ impl Store {
 
     /// How many users there are.
     pub fn count_users(&self) -> Result<u64> {
-        let n: i64 = self.read("count users", |db| db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)))?;
+        let n: i64 =
+            self.read("count users", |db| db.query_row("SELECT count(*) FROM users", [], |r| r.get(0)))?;
         Ok(u64::try_from(n).unwrap_or(0))
     }
 
@@ -47,7 +48,9 @@ impl Store {
     /// One user by row number.
     pub fn user_by_id(&self, id: i64) -> Result<Option<User>> {
         self.read("find a user", |db| {
-            db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?1"))?.query_row([id], from_row).optional()
+            db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE id = ?1"))?
+                .query_row([id], from_row)
+                .optional()
         })
     }
 
@@ -60,8 +63,10 @@ impl Store {
                     continue;
                 }
                 let folder = free_folder(tx, name)?;
-                tx.prepare_cached("INSERT INTO users (name, folder, admin, created) VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![name.as_str(), folder, admin, micros(now)])?;
+                tx.prepare_cached(
+                    "INSERT INTO users (name, folder, admin, created) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![name.as_str(), folder, admin, micros(now)])?;
                 made.extend(find(tx, name)?);
             }
             Ok(made)
@@ -87,9 +92,11 @@ impl Store {
     /// Notes a sign of life; earlier ones are ignored.
     pub fn touch_user(&mut self, id: i64, at: OffsetDateTime) -> Result<()> {
         self.write("note activity", |tx| {
-            tx.prepare_cached("UPDATE users SET last_activity = ?2 WHERE id = ?1 AND coalesce(last_activity, 0) < ?2")?
-                .execute(params![id, micros(at)])
-                .map(|_| ())
+            tx.prepare_cached(
+                "UPDATE users SET last_activity = ?2 WHERE id = ?1 AND coalesce(last_activity, 0) < ?2",
+            )?
+            .execute(params![id, micros(at)])
+            .map(|_| ())
         })
     }
 
@@ -103,7 +110,10 @@ impl Store {
     /// Sets a user's password hash and ends the user's logins, which the old password opened.
     pub fn set_password_hash(&mut self, id: i64, hash: &str, now: OffsetDateTime) -> Result<()> {
         self.write("set a password", |tx| {
-            tx.execute("INSERT OR REPLACE INTO passwords (user_id, hash, changed) VALUES (?1, ?2, ?3)", params![id, hash, micros(now)])?;
+            tx.execute(
+                "INSERT OR REPLACE INTO passwords (user_id, hash, changed) VALUES (?1, ?2, ?3)",
+                params![id, hash, micros(now)],
+            )?;
             tx.execute("DELETE FROM logins WHERE user_id = ?1", [id])?;
             Ok(())
         })
@@ -111,7 +121,9 @@ impl Store {
 }
 
 fn find(db: &Connection, name: &UserName) -> rusqlite::Result<Option<User>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE name = ?1"))?.query_row([name.as_str()], from_row).optional()
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM users WHERE name = ?1"))?
+        .query_row([name.as_str()], from_row)
+        .optional()
 }
 
 /// The user's folder-safe name, or that with a number if a renamed user still owns it.
@@ -133,8 +145,9 @@ fn free_folder(db: &Connection, name: &UserName) -> rusqlite::Result<String> {
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
     let text: String = row.get(1)?;
-    let name = UserName::parse(&text)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
+    let name = UserName::parse(&text).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e))
+    })?;
     Ok(User {
         id: row.get(0)?,
         name,
@@ -144,4 +157,3 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
         last_activity: row.get::<_, Option<i64>>(5)?.map(from_micros),
     })
 }
-

@@ -1,0 +1,12 @@
+//! The Hub's pages: plain values in, HTML out. No script, no style in the page, nothing from another host.
+//!
+//! Every value is escaped where it is written, by [`html::text`]. Forms carry the form token in the field `_xsrf`.
+
+mod account;
+mod frame;
+mod home;
+pub mod html;
+
+pub use account::{AdminPage, AdminRow, LoginPage, NewToken, TokenPage, TokenRow, admin, login, token};
+pub use frame::{Frame, STYLE};
+pub use home::{ErrorPage, HomePage, NotRunningPage, ServerRow, error, home, not_running, spawn_pending};
