@@ -18,6 +18,11 @@ pub(crate) fn run(main: Pid, signals: &Signals, mode: Mode) -> ! {
     let _ = sys::close_from(3);
     loop {
         let signal = signals.wait();
+        if signal == libc::SIGTERM && mode == Mode::Degraded {
+            // spawnd stops the jail, or has died: there is no pid namespace to end with its pid 1.
+            sys::kill(main, libc::SIGKILL);
+            continue;
+        }
         if signal != libc::SIGCHLD {
             sys::kill(main, signal);
             continue;

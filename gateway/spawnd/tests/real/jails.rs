@@ -369,6 +369,7 @@ if os.fork() == 0:
         os.write(w, b'x'); os.close(3)
         os.execv('/usr/bin/python3', ['python3', '-S', '-c', 'import time; time.sleep(600)', '{mark}'])
     os._exit(0)
+import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.read(r, 1); print('started')"#
     );
     assert_eq!(spawnd.python("k-1", &daemon), "started");
