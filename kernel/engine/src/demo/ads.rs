@@ -228,7 +228,7 @@ fn scatter(rank: f64, n: usize) -> usize {
     const STEP: u64 = 1_000_003; // prime: shares no factor with any n that it does not divide
     let n = n as u64;
     let rank = (rank as u64).clamp(1, n) - 1;
-    if n % STEP == 0 { rank as usize } else { ((rank * STEP + n / 3) % n) as usize }
+    if n.is_multiple_of(STEP) { rank as usize } else { ((rank * STEP + n / 3) % n) as usize }
 }
 
 fn round(value: f64, unit: f64) -> f64 {

@@ -110,22 +110,28 @@ impl Classes {
             found = seen.into_iter().map(|value| kind.text(value)).collect();
         }
         match found.as_slice() {
-            [negative, positive] => {
-                Ok(Self { kind, negative: negative.clone(), positive: positive.clone() })
-            }
-            [] => Err(Problem::new(Ename::TrainingError, format!("label {name} has no values: there is nothing to train on"))),
+            [negative, positive] => Ok(Self { kind, negative: negative.clone(), positive: positive.clone() }),
+            [] => Err(Problem::new(
+                Ename::TrainingError,
+                format!("label {name} has no values: there is nothing to train on"),
+            )),
             [one] => Err(Problem::new(
                 Ename::TrainingError,
                 format!("label {name} is always {one}: a classifier needs two different values"),
             )),
-            many => Err(Problem::new(
-                Ename::TrainingError,
-                format!(
-                    "label {name} has more than two different values ({}, …): logistic_reg tells two apart",
-                    many[..3].join(", ")
-                ),
-            )
-            .hint(format!("compare it with a value in the SELECT, as in ({name} = …) AS {name}, or use model_type = 'linear_reg'"))),
+            many => {
+                let more = if many.len() > 3 { ", …" } else { "" };
+                let values = many[..3].join(", ");
+                let hint = format!("compare it with a value in the SELECT, as in ({name} = …) AS {name}");
+                let numbers = if kind == ClassKind::Text { "" } else { ", or use model_type = 'linear_reg'" };
+                Err(Problem::new(
+                    Ename::TrainingError,
+                    format!(
+                        "label {name} has more than two different values ({values}{more}): logistic_reg tells two apart"
+                    ),
+                )
+                .hint(format!("{hint}{numbers}")))
+            }
         }
     }
 

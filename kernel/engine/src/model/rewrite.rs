@@ -230,7 +230,7 @@ fn name_of(what: &str, model: &Stored) -> String {
 fn replace(sql: &str, call: &Call, model: &Stored, edits: &mut Edits) {
     let table = |what: &str| format!("{FUNCTION}({}, {})", quote_string(what), quote_string(&model.name));
     let arguments = |first: Option<&str>| {
-        let names = first.into_iter().chain(inputs(&model.features)).map(|name| quote_column(name));
+        let names = first.into_iter().chain(inputs(&model.features)).map(quote_column);
         std::iter::once(format!("CAST({} AS DOUBLE)", call.threshold))
             .chain(names)
             .collect::<Vec<_>>()
