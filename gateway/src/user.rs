@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::caller::{self, Caller, Permit};
 use crate::cookies;
 use crate::error::{Error, Result, Shape};
+use crate::http::Peer;
 use crate::telemetry::RequestId;
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +18,7 @@ use carrel_hub::{ServerName, Target, UserName};
 use carrel_store::User;
 use http::request::Parts;
 use http::{Method, Uri};
+use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -150,9 +152,18 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
     let uri: Uri = format!("{}{}", address.rest, query(&parts.uri))
         .parse()
         .map_err(|e| Error::Malformed(format!("address: {e}")))?;
-    parts.extensions.insert(OriginalUri(parts.uri.clone()));
-    parts.uri = uri;
-    parts.extensions.insert(caller.clone());
+    // Fresh extensions: the outer route's path parameters must not count among those of the routes inside.
+    let mut kept = http::Extensions::new();
+    kept.insert(OriginalUri(std::mem::replace(&mut parts.uri, uri)));
+    kept.insert(RequestId::of(&parts.extensions));
+    kept.insert(caller.clone());
+    if let Some(peer) = parts.extensions.remove::<Peer>() {
+        kept.insert(peer);
+    }
+    if let Some(upgrade) = parts.extensions.remove::<OnUpgrade>() {
+        kept.insert(upgrade);
+    }
+    parts.extensions = kept;
     if let Some(permit) = permit {
         let base = address.base.into();
         parts.extensions.insert(UserServer { user: Arc::new(user), server: address.server, caller, permit, base });
