@@ -18,6 +18,10 @@ use crate::error::Result;
 const PREFIX: &str = "ws/";
 /// How long all of them together may take to drain.
 const DRAIN: Duration = Duration::from_millis(1500);
+/// A browser whose host acknowledged nothing for this long has stopped reading; then the count no longer moves.
+const SETTLED: Duration = Duration::from_millis(100);
+/// How long a browser that still reads, slowly, may go on after the deadline.
+const SLOW: Duration = Duration::from_secs(1);
 /// Descriptors taken at once.
 const BATCH: usize = 64;
 
@@ -71,8 +75,13 @@ async fn finish(kernels: &Kernels, tag: &str, socket: OwnedFd, deadline: Instant
 /// Waits until everything written was acknowledged, closes, and gives how much it was.
 pub async fn drain(watch: &TcpWatch, deadline: Instant) -> Option<u64> {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let (mut acked, mut since) = (0, Instant::now());
     loop {
         let taken = watch.taken().ok()?;
+        let now = Instant::now();
+        if taken.acked != acked {
+            (acked, since) = (taken.acked, now);
+        }
         if taken.closed {
             return Some(taken.acked);
         }
@@ -80,7 +89,7 @@ pub async fn drain(watch: &TcpWatch, deadline: Instant) -> Option<u64> {
             close(watch);
             return Some(taken.acked);
         }
-        if Instant::now() >= deadline {
+        if now >= deadline + SLOW || (now >= deadline && now - since >= SETTLED) {
             // What is not acknowledged by now must not arrive later: it will be sent again.
             let _ = sockopt::set_socket_linger(watch.socket(), Some(Duration::ZERO));
             let acked = watch.taken().ok()?.acked;

@@ -13,7 +13,7 @@ const GATHER: usize = 32 * 1024;
 
 /// How messages are put into websocket frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(super) enum Framing {
     /// `v1.kernel.websocket.jupyter.org`
     V1,
     /// JSON texts.
@@ -25,7 +25,7 @@ impl Framing {
     ///
     /// # Errors
     /// When it is not a message of this framing.
-    pub fn decode(self, frame: json::Frame) -> Result<(Channel, Message), WireError> {
+    pub(super) fn decode(self, frame: json::Frame) -> Result<(Channel, Message), WireError> {
         match (self, frame) {
             (Self::V1, json::Frame::Binary(bytes)) => v1::decode(&bytes),
             (Self::V1, json::Frame::Text(_)) => {
@@ -38,7 +38,7 @@ impl Framing {
 
 /// Bytes to be written to one connection, and the stream's position.
 #[derive(Debug)]
-pub struct Batch {
+pub(super) struct Batch {
     framing: Framing,
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
@@ -50,7 +50,7 @@ pub struct Batch {
 impl Batch {
     /// Nothing, at the beginning of the stream.
     #[must_use]
-    pub fn new(framing: Framing) -> Self {
+    pub(super) fn new(framing: Framing) -> Self {
         Self { framing, pieces: VecDeque::new(), tail: BytesMut::new(), end: 0, ends: Vec::new() }
     }
 
@@ -58,7 +58,7 @@ impl Batch {
     ///
     /// # Errors
     /// When it cannot be put into this framing.
-    pub fn message(&mut self, channel: Channel, message: &Message) -> Result<(), WireError> {
+    pub(super) fn message(&mut self, channel: Channel, message: &Message) -> Result<(), WireError> {
         match self.framing {
             Framing::V1 => self.frame(OpCode::Data(Data::Binary), v1::encode(channel, message)),
             Framing::Json => match json::encode(channel, message)? {
@@ -70,17 +70,17 @@ impl Batch {
     }
 
     /// The entry of this number in the shim's log ends here, whether it put bytes in or not.
-    pub fn mark(&mut self, seq: u64) {
+    pub(super) fn mark(&mut self, seq: u64) {
         self.ends.push((seq, self.end));
     }
 
     /// A ping.
-    pub fn ping(&mut self) {
+    pub(super) fn ping(&mut self) {
         self.frame(OpCode::Control(Control::Ping), Bytes::new());
     }
 
     /// A close with its reason.
-    pub fn close(&mut self, code: CloseCode, reason: &str) {
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
         let mut payload = BytesMut::with_capacity(2 + reason.len());
         payload.put_u16(code.into());
         // A control frame carries at most 125 bytes.
@@ -89,7 +89,7 @@ impl Batch {
     }
 
     /// Whole frames that were made elsewhere.
-    pub fn raw(&mut self, frames: &[u8]) {
+    pub(super) fn raw(&mut self, frames: &[u8]) {
         self.tail.put_slice(frames);
         self.end += len(frames.len());
     }
@@ -113,31 +113,31 @@ impl Batch {
 
     /// Bytes that wait to be written.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum::<usize>() + self.tail.len()
     }
 
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.tail.is_empty() && self.ends.is_empty()
     }
 
     /// Entries marked since the last call, with their ends.
     #[must_use]
-    pub fn take_ends(&mut self) -> Vec<(u64, u64)> {
+    pub(super) fn take_ends(&mut self) -> Vec<(u64, u64)> {
         std::mem::take(&mut self.ends)
     }
 
     /// How many entries are marked.
     #[must_use]
-    pub fn marked(&self) -> usize {
+    pub(super) fn marked(&self) -> usize {
         self.ends.len()
     }
 
     /// The next piece to write.
     #[must_use]
-    pub fn next_piece(&mut self) -> Option<Bytes> {
+    pub(super) fn next_piece(&mut self) -> Option<Bytes> {
         match self.pieces.pop_front() {
             None if !self.tail.is_empty() => Some(self.tail.split().freeze()),
             piece => piece,

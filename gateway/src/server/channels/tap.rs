@@ -17,21 +17,21 @@ const MOST: usize = 64 * 1024;
 
 /// Reads from the socket, writes aside.
 #[derive(Debug)]
-pub struct Tap<R> {
+pub(super) struct Tap<R> {
     read: R,
     aside: Arc<Aside>,
 }
 
 /// What was led aside.
 #[derive(Debug, Default)]
-pub struct Aside {
+pub(super) struct Aside {
     bytes: Mutex<BytesMut>,
     filled: Notify,
 }
 
 impl<R> Tap<R> {
     /// A tap on the reading half of a connection.
-    pub fn new(read: R) -> (Self, Arc<Aside>) {
+    pub(super) fn new(read: R) -> (Self, Arc<Aside>) {
         let aside = Arc::<Aside>::default();
         (Self { read, aside: Arc::clone(&aside) }, aside)
     }
@@ -39,13 +39,13 @@ impl<R> Tap<R> {
 
 impl Aside {
     /// Waits until there is something to send.
-    pub async fn filled(&self) {
+    pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
 
     /// Takes all of it: whole frames only.
     #[must_use]
-    pub fn take(&self) -> Bytes {
+    pub(super) fn take(&self) -> Bytes {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).split().freeze()
     }
 }
