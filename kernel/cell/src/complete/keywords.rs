@@ -82,8 +82,6 @@ pub(super) const INSIDE: &[&str] = &[
     "OPTIONS",
     "SELECT",
     "TO",
-    "VISUALISE",
-    "DRAW",
 ];
 
 /// Words that a relation's name follows.

@@ -159,7 +159,10 @@ pub fn check_ready(frame: &Frame) -> Result<(), ZmtpError> {
     Err(ZmtpError::NotASubscriber)
 }
 
-fn take_property<'a>(body: &mut &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, ZmtpError> {
+/// A name with its value.
+type Property<'a> = (&'a [u8], &'a [u8]);
+
+fn take_property<'a>(body: &mut &'a [u8]) -> Result<Option<Property<'a>>, ZmtpError> {
     let Some((length, rest)) = body.split_first() else { return Ok(None) };
     let (name, rest) = rest.split_at_checked(usize::from(*length)).ok_or(ZmtpError::Ready)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(ZmtpError::Ready)?;

@@ -80,7 +80,7 @@ async fn whoever_publishes_waits_for_the_slow_and_gives_up_the_dead() {
     // More than any socket buffer holds: this can only end because the subscriber is given up.
     let all = async {
         for _ in 0..1_000 {
-            publisher.publish(&[body.clone()]).await;
+            publisher.publish(std::slice::from_ref(&body)).await;
         }
     };
     tokio::time::timeout(PATIENCE, all).await.unwrap();
