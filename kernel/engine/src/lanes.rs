@@ -17,6 +17,9 @@ use crate::run::Run;
 /// How long stopped work may go on.
 pub const GRACE: Duration = Duration::from_millis(800);
 
+/// Lanes kept for reuse.
+const IDLE: usize = 2;
+
 /// How often it is looked at.
 const TICK: Duration = Duration::from_millis(3);
 
@@ -101,7 +104,7 @@ impl Lanes {
         lane.meter.set(None);
         drop(permit);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.is_empty() {
+        if idle.len() < IDLE {
             idle.push(lane);
         } else {
             lane.runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! The data engine: catalog, SQL, session tables, models and demo data, served as Arrow Flight SQL on a unix socket.
 //! It runs no user code. Read `session` first, then `query`, `statement` and `flight`.
 
+pub mod activity;
 pub mod beneath;
 pub mod catalog;
 pub mod config;
@@ -8,17 +9,21 @@ pub mod corrupt;
 pub mod demo;
 pub mod edit;
 pub mod files;
+pub mod flight;
 pub mod lanes;
+pub mod listen;
 pub mod model;
 pub mod names;
 pub mod output;
 pub mod panics;
 pub mod problems;
 pub mod query;
+pub mod registry;
 pub mod run;
 pub mod runtime;
 pub mod scanned;
 pub mod scratch;
+pub mod serve;
 pub mod session;
 pub mod settings;
 pub mod statement;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::Span;
 use carrel_cell::token::{TokenKind, tokenize};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::TableReference;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;

@@ -18,6 +18,7 @@ use crate::names;
 use crate::output::{Output, text_table};
 use crate::run::{Run, grouped};
 use crate::session::{Planned, Session};
+pub use describe::type_name;
 
 /// A statement that was looked at: a query is planned, the rest waits for its run.
 pub struct Ready {
