@@ -111,7 +111,10 @@ pub fn random_password() -> String {
 }
 
 fn verify(password: &str, hash: Option<&str>) -> bool {
-    let hash = hash.unwrap_or_else(dummy_hash);
+    let hash = match hash {
+        Some(hash) => hash,
+        None => dummy_hash(),
+    };
     let Ok(parsed) = PasswordHash::new(hash) else { return false };
     hasher().is_ok_and(|h| h.verify_password(password.as_bytes(), &parsed).is_ok())
 }

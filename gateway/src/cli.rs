@@ -115,7 +115,7 @@ fn run(command: Command) -> Result<ExitCode, Fatal> {
         Command::Check(place) => Ok(check::run(place.config())),
         Command::Init(init) => initialise(&init),
         Command::Demo(place) => demo(&place.config()?),
-        Command::Stop(place) => stop(&place.config()?),
+        Command::Stop(place) => stop(&place.config_or_defaults()),
         Command::User { command } => people::user(command),
         Command::Token { command } => people::token(command),
         Command::Jails(jails) => list_jails(&jails),
@@ -131,6 +131,14 @@ impl Place {
 
     fn file(&self) -> PathBuf {
         self.config.clone().unwrap_or_else(|| self.state().join("carrel.toml"))
+    }
+
+    /// Stopping must work even while the file is wrong.
+    fn config_or_defaults(&self) -> Config {
+        self.config().unwrap_or_else(|e| {
+            eprintln!("carrel: {e}\ncarrel: going on with the defaults");
+            Config::defaults(&self.state())
+        })
     }
 
     pub(crate) fn config(&self) -> Result<Config, Fatal> {

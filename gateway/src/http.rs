@@ -169,3 +169,6 @@ pub fn peer_address(request: &Request) -> String {
         (None, _) => "unknown".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,22 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
     let lock = lock::take(&config)?;
     let lab = crate::server::load_lab(&config).map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
     let socket = spawnd(&config, &runtime, me)?;
-    privileges::drop(me)?;
+    let done = privileges::drop(me).and_then(|()| serve_dropped(config, lab, &socket, &lock, begun));
+    if done.is_err() {
+        // a start that failed leaves nothing behind, unless kernels of an earlier one live there
+        let _ = Client::connect(&socket).and_then(|c| c.shutdown(ShutdownJails::KeepIfAny));
+    }
+    done
+}
+
+/// The rest of the start, as an ordinary user.
+fn serve_dropped(
+    config: Config,
+    lab: Arc<carrel_web::lab::Lab>,
+    socket: &Path,
+    lock: &lock::Lock,
+    begun: Instant,
+) -> Result<ExitCode, Fatal> {
     let keys = folders::keys(&config)?;
     let mut store = Store::open(&config.database())?;
     let first = first_users(&mut store, &config)?;
@@ -89,9 +104,8 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
         .enable_all()
         .build()
         .map_err(|e| Fatal::internal(format!("cannot start the runtime: {e}")))?;
-    let done = runtime.block_on(run(config, lab, store, keys, &socket, listener, &url, first, begun));
+    let done = runtime.block_on(run(config, lab, store, keys, socket, listener, &url, first, begun));
     runtime.shutdown_timeout(Duration::from_millis(200));
-    drop(lock);
     done
 }
 

@@ -27,7 +27,9 @@ pub enum NameError {
     #[error("{0} name must not begin or end with a blank")]
     Blank(&'static str),
     /// A server name that is no slug.
-    #[error("server name {0:?} must be lower-case letters, digits and inner hyphens, beginning with a letter or digit")]
+    #[error(
+        "server name {0:?} must be lower-case letters, digits and inner hyphens, beginning with a letter or digit"
+    )]
     NotASlug(String),
 }
 
@@ -56,12 +58,8 @@ impl UserName {
         if self.is_plain() {
             return self.0.clone();
         }
-        let mut readable: String = self
-            .0
-            .chars()
-            .map(|c| if is_plain_char(c) { c } else { '-' })
-            .take(MAX_PLAIN)
-            .collect();
+        let mut readable: String =
+            self.0.chars().map(|c| if is_plain_char(c) { c } else { '-' }).take(MAX_PLAIN).collect();
         while readable.starts_with(['.', '_', '-']) {
             readable.remove(0);
         }
@@ -142,7 +140,10 @@ fn check_text(what: &'static str, name: &str) -> Result<(), NameError> {
         return Err(NameError::TooLong(what, MAX_NAME));
     }
     // '/' ends a path segment, '!' and '=' and ',' belong to scope filters, controls have no place in a name
-    if let Some(bad) = name.chars().find(|c| c.is_control() || matches!(c, '/' | '\\' | '!' | '=' | ',' | '\u{2028}' | '\u{2029}')) {
+    if let Some(bad) = name
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '/' | '\\' | '!' | '=' | ',' | '\u{2028}' | '\u{2029}'))
+    {
         return Err(NameError::Character(what, bad));
     }
     if name.trim() != name {

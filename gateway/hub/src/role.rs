@@ -104,7 +104,15 @@ mod tests {
     fn an_admin_holds_everything_that_matters() {
         let held = Role::held_by("root", true);
         let text = held.to_strings();
-        for want in ["admin-ui", "admin:auth_state", "delete:users", "admin:server_state", "groups", "list:services", "shares"] {
+        for want in [
+            "admin-ui",
+            "admin:auth_state",
+            "delete:users",
+            "admin:server_state",
+            "groups",
+            "list:services",
+            "shares",
+        ] {
             assert!(text.iter().any(|t| t == want), "{want}");
         }
         assert!(!Role::held_by("ada", false).to_strings().iter().any(|t| !t.ends_with("!user=ada")));

@@ -302,7 +302,9 @@ impl ScopeSet {
             None => Access::Lacking,
             Some(Reach::All) => Access::Granted,
             Some(Reach::Some(_)) if target == Target::List => Access::Granted,
-            Some(Reach::Some(filters)) if filters.iter().any(|f| admits(f, target, member)) => Access::Granted,
+            Some(Reach::Some(filters)) if filters.iter().any(|f| admits(f, target, member)) => {
+                Access::Granted
+            }
             Some(Reach::Some(_)) => Access::Elsewhere,
         }
     }
@@ -381,7 +383,9 @@ fn meet(a: &Filter, b: &Filter, member: Member<'_>) -> Option<Filter> {
             (u == owner).then(|| s.clone())
         }
         (F::Group(g), n @ F::User(u)) | (n @ F::User(u), F::Group(g)) => member(g, u).then(|| n.clone()),
-        (F::Group(g), s @ F::Server(u, _)) | (s @ F::Server(u, _), F::Group(g)) => member(g, u).then(|| s.clone()),
+        (F::Group(g), s @ F::Server(u, _)) | (s @ F::Server(u, _), F::Group(g)) => {
+            member(g, u).then(|| s.clone())
+        }
         _ => None,
     }
 }

@@ -105,14 +105,20 @@ impl ServerState {
 }
 
 /// Moves a server on: the state after `event`, and what to do about it.
-pub fn step(state: ServerState, event: Event, now: OffsetDateTime) -> Result<(ServerState, Vec<Action>), Refused> {
+pub fn step(
+    state: ServerState,
+    event: Event,
+    now: OffsetDateTime,
+) -> Result<(ServerState, Vec<Action>), Refused> {
     use ServerState as S;
     match (state, event) {
         (S::Stopped, Event::Start) => Ok((S::Starting { since: now }, vec![Action::Launch])),
         (S::Starting { .. }, Event::Start) => Err(Refused::PendingStart),
         (S::Ready { .. }, Event::Start) => Err(Refused::AlreadyRunning),
         (S::Stopping { .. }, Event::Start | Event::Stop) => Err(Refused::PendingStop),
-        (S::Starting { since }, Event::Started) => Ok((S::Ready { started: since }, vec![Action::RecordRunning])),
+        (S::Starting { since }, Event::Started) => {
+            Ok((S::Ready { started: since }, vec![Action::RecordRunning]))
+        }
         (S::Starting { .. }, Event::StartFailed(why)) => {
             Ok((S::Stopped, vec![Action::RecordStopped, Action::ReportFailure(why)]))
         }

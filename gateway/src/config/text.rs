@@ -25,7 +25,8 @@ pub(super) fn line_of(text: &str, needle: &str) -> Option<usize> {
 pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(wrong, k), k))
+        // "memory" means memory_limit, however much is missing
+        .map(|k| if wrong.len() >= 4 && k.starts_with(wrong) { (1, k) } else { (strsim::damerau_levenshtein(wrong, k), k) })
         .filter(|(distance, k)| *distance <= 1 + k.len() / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)

@@ -23,7 +23,14 @@ fn admin() -> ScopeSet {
 
 #[test]
 fn words_are_read_or_refused() {
-    for good in ["read:users", "read:users!user", "servers!server=ada/", "servers!server=ada/gpu", "groups!group=g", "inherit"] {
+    for good in [
+        "read:users",
+        "read:users!user",
+        "servers!server=ada/",
+        "servers!server=ada/gpu",
+        "groups!group=g",
+        "inherit",
+    ] {
         assert_eq!(Scope::parse(good).unwrap().to_string(), good);
     }
     let table = [
@@ -58,7 +65,9 @@ fn contained_scopes_are_added_with_the_same_filter() {
         assert!(text.contains(&format!("{want}!user=ada")), "{want} in {text:?}");
     }
     assert!(!text.iter().any(|t| t.starts_with("admin")));
-    assert!(set(&["read:servers!server=bob/x"]).to_strings().contains(&"read:users:name!user=bob".to_owned()));
+    assert!(
+        set(&["read:servers!server=bob/x"]).to_strings().contains(&"read:users:name!user=bob".to_owned())
+    );
 }
 
 #[test]
@@ -123,7 +132,8 @@ fn the_self_metascope_is_all_about_oneself() {
 }
 
 fn any_scope() -> impl Strategy<Value = String> {
-    let names: Vec<&'static str> = all_names().filter(|n| !matches!(*n, "self" | "inherit" | "no_scope")).collect();
+    let names: Vec<&'static str> =
+        all_names().filter(|n| !matches!(*n, "self" | "inherit" | "no_scope")).collect();
     let filters = ["", "!user", "!user=bob", "!user=zoe", "!group=g", "!server=ada/", "!server=bob/x"];
     (prop::sample::select(names), prop::sample::select(filters.to_vec())).prop_map(|(n, f)| format!("{n}{f}"))
 }

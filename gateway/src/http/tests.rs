@@ -1,0 +1,408 @@
+//! The service without sockets: every route by every kind of caller, the door to users' servers, signing in and out.
+
+use super::*;
+use crate::accounts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::cookies::{self, HUB_PATH, Keys, LOGIN, XSRF};
+use crate::servers::Change;
+use crate::spawnd::SpawndHandle;
+use crate::store::StoreHandle;
+use crate::user::UserServer;
+use axum::body::Body;
+use axum::routing::{get, post};
+use carrel_hub::{Secret, ServerName, UserName};
+use carrel_store::{NewLogin, NewToken, Store, User};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use std::path::Path;
+use time::macros::datetime;
+use tower::ServiceExt;
+
+/// A service with ada, bob and the administrator root, nobody's server running.
+struct World {
+    app: App,
+    router: Router,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who4 {
+    Anonymous,
+    User,
+    Admin,
+    Weak,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = StoreHandle::start(Store::in_memory().unwrap()).unwrap();
+        let clock = Clock::held(datetime!(2026-01-01 12:00 UTC));
+        let config = Config::defaults(Path::new("/nonexistent/carrel-test"));
+        let app = App::new(config, store, SpawndHandle::absent(), Keys::new([7; 32]), clock);
+        let now = app.clock.now();
+        app.store
+            .call(move |s| {
+                s.add_users(&[name("ada"), name("bob")], false, now)?;
+                s.add_users(&[name("root")], true, now)
+            })
+            .await
+            .unwrap();
+        app.lifecycle.set_ready();
+        let inside = Router::new()
+            .route("/lab", get(async |s: UserServer| format!("lab of {} at {}", s.user.name, s.base)))
+            .route("/api", get(async || "version"))
+            .route("/api/status", get(async |s: UserServer| s.base.to_string()))
+            .route("/api/kernels", post(async |_: UserServer| StatusCode::CREATED))
+            .route("/api/broken", get(async || -> &'static str { panic!("on purpose") }));
+        let router = super::router(&app, inside);
+        Self { app, router }
+    }
+
+    async fn user(&self, n: &str) -> User {
+        let wanted = name(n);
+        self.app.store.call(move |s| s.user(&wanted)).await.unwrap().unwrap()
+    }
+
+    async fn token(&self, user: &str, scopes: &[&str]) -> String {
+        let secret = Secret::from_random(rand::random());
+        let new = NewToken {
+            user_id: self.user(user).await.id,
+            hash: secret.hash(),
+            prefix: secret.prefix(),
+            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+            note: String::new(),
+            created: self.app.clock.now(),
+            expires: None,
+            session_id: None,
+            client: String::new(),
+        };
+        self.app.store.call(move |s| s.add_token(&new)).await.unwrap();
+        format!("token {}", secret.reveal())
+    }
+
+    /// A login's cookie header for the Hub's pages, and its number.
+    async fn login(&self, user: &str) -> (String, i64) {
+        let secret = Secret::from_random(rand::random());
+        let now = self.app.clock.now();
+        let (user_id, hash) = (self.user(user).await.id, secret.hash());
+        let expires = now + time::Duration::days(1);
+        let new = NewLogin { user_id, hash, session_id: "s".into(), created: now, expires };
+        let login = self.app.store.call(move |s| s.add_login(&new)).await.unwrap();
+        (format!("{LOGIN}={}", secret.reveal()), login.id)
+    }
+
+    async fn start(&self, user: &str) {
+        let user = self.user(user).await;
+        self.app.servers.start(&user, &ServerName::default_server(), Change::default()).await.unwrap();
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = http::Request::builder().method(method).uri(path).header("host", "here:8000");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        // streams are not read to their end here
+        let text = match parts.headers.get("content-type") {
+            Some(kind) if kind == "text/event-stream" => String::new(),
+            _ => String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned(),
+        };
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+    fn cookie(&self, name: &str, path: &str) -> Option<String> {
+        let want = (format!("{name}="), format!("; Path={path};"));
+        let all = self.headers.get_all("set-cookie").iter().map(|v| v.to_str().unwrap());
+        all.filter(|c| c.starts_with(&want.0) && c.contains(&want.1)).map(|c| c[want.0.len()..].split(';').next().unwrap().to_owned()).next()
+    }
+}
+
+fn name(n: &str) -> UserName {
+    UserName::parse(n).unwrap()
+}
+
+/// Method, path, and the status for: nobody, a user, an administrator, a token of the user with hardly any scope. The user is ada; paths
+/// speak of bob. For pages the first three come with a cookie and the last with a full token, which opens no page.
+#[rustfmt::skip]
+const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
+    ("GET", "/hub/api", [200, 200, 200, 200]),
+    ("GET", "/hub/api/", [200, 200, 200, 200]),
+    ("GET", "/hub/api/health", [200, 200, 200, 200]),
+    ("GET", "/hub/health", [200, 200, 200, 200]),
+    ("GET", "/hub/api/info", [403, 403, 200, 403]),
+    ("GET", "/hub/api/user", [403, 200, 200, 200]),
+    ("GET", "/hub/api/users", [403, 403, 200, 403]),
+    ("POST", "/hub/api/users", [403, 403, 400, 403]),
+    ("GET", "/hub/api/users/{user}", [403, 404, 200, 404]),
+    ("POST", "/hub/api/users/{user}", [403, 403, 409, 403]),
+    ("PATCH", "/hub/api/users/{user}", [403, 403, 200, 403]),
+    ("DELETE", "/hub/api/users/{user}", [403, 403, 204, 403]),
+    ("POST", "/hub/api/users/{user}/activity", [403, 404, 400, 403]),
+    ("GET", "/hub/api/users/{user}/tokens", [403, 404, 200, 403]),
+    ("POST", "/hub/api/users/{user}/tokens", [403, 403, 201, 403]),
+    ("GET", "/hub/api/users/{user}/tokens/{id}", [403, 404, 404, 403]),
+    ("DELETE", "/hub/api/users/{user}/tokens/{id}", [403, 404, 404, 403]),
+    ("GET", "/hub/api/users/{user}/server", [403, 404, 200, 403]),
+    ("POST", "/hub/api/users/{user}/server", [403, 404, 201, 403]),
+    ("PATCH", "/hub/api/users/{user}/server", [403, 404, 200, 403]),
+    ("DELETE", "/hub/api/users/{user}/server", [403, 404, 204, 403]),
+    ("GET", "/hub/api/users/{user}/server/progress", [403, 404, 400, 403]),
+    ("GET", "/hub/api/users/{user}/servers/{server}", [403, 404, 404, 403]),
+    ("POST", "/hub/api/users/{user}/servers/{server}", [403, 404, 201, 403]),
+    ("PUT", "/hub/api/users/{user}/servers/{server}", [403, 404, 201, 403]),
+    ("PATCH", "/hub/api/users/{user}/servers/{server}", [403, 404, 404, 403]),
+    ("DELETE", "/hub/api/users/{user}/servers/{server}", [403, 404, 404, 403]),
+    ("GET", "/hub/api/users/{user}/servers/{server}/progress", [403, 404, 404, 403]),
+    ("GET", "/hub/api/groups", [403, 403, 200, 403]),
+    ("POST", "/hub/api/groups", [403, 403, 400, 403]),
+    ("GET", "/hub/api/groups/{group}", [403, 403, 404, 403]),
+    ("POST", "/hub/api/groups/{group}", [403, 403, 201, 403]),
+    ("DELETE", "/hub/api/groups/{group}", [403, 403, 404, 403]),
+    ("POST", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
+    ("PUT", "/hub/api/groups/{group}/properties", [403, 403, 404, 403]),
+    ("GET", "/hub/api/services", [403, 403, 200, 403]),
+    ("GET", "/hub/api/proxy", [403, 403, 200, 403]),
+    ("GET", "/hub/api/authorizations/token/{token}", [403, 404, 404, 404]),
+    ("GET", "/hub/api/metrics", [403, 403, 200, 403]),
+    ("GET", "/hub/metrics", [403, 403, 200, 403]),
+    ("POST", "/hub/api/shutdown", [403, 403, 202, 403]),
+    ("GET", "/", [302, 302, 302, 302]),
+    ("GET", "/hub", [302, 302, 302, 302]),
+    ("GET", "/hub/", [302, 302, 302, 302]),
+    ("GET", "/hub/enter", [302, 400, 400, 302]),
+    ("GET", "/hub/login", [200, 302, 302, 200]),
+    ("POST", "/hub/login", [403, 403, 403, 403]),
+    ("GET", "/hub/logout", [302, 302, 302, 302]),
+    ("GET", "/hub/home", [302, 200, 200, 302]),
+    ("POST", "/hub/home", [302, 403, 403, 302]),
+    ("GET", "/hub/token", [302, 200, 200, 302]),
+    ("POST", "/hub/token", [302, 403, 403, 302]),
+    ("GET", "/hub/admin", [302, 403, 200, 302]),
+    ("GET", "/hub/spawn", [302, 302, 302, 302]),
+    ("GET", "/hub/spawn/{user}", [302, 404, 302, 302]),
+    ("GET", "/hub/spawn/{user}/{server}", [302, 404, 302, 302]),
+    ("GET", "/hub/spawn-pending/{user}", [302, 404, 424, 302]),
+    ("GET", "/hub/spawn-pending/{user}/{server}", [302, 404, 424, 302]),
+    ("GET", "/hub/user-redirect", [302, 302, 302, 302]),
+    ("GET", "/hub/user-redirect/", [302, 302, 302, 302]),
+    ("GET", "/hub/user-redirect/{*rest}", [302, 302, 302, 302]),
+    ("GET", "/user-redirect", [302, 302, 302, 302]),
+    ("GET", "/user-redirect/", [302, 302, 302, 302]),
+    ("GET", "/user-redirect/{*rest}", [302, 302, 302, 302]),
+    ("GET", "/hub/user/{*rest}", [302, 404, 424, 302]),
+    ("POST", "/hub/security/csp-report", [204, 204, 204, 204]),
+    ("GET", "/hub/static/carrel.css", [200, 200, 200, 200]),
+];
+
+fn fill(path: &str) -> String {
+    path.replace("{user}", "bob")
+        .replace("{server}", "gpu")
+        .replace("{group}", "g")
+        .replace("{id}", "a999")
+        .replace("{token}", "0123456789abcdef")
+        .replace("{*rest}", "bob/lab")
+}
+
+#[test]
+fn every_route_has_a_line_in_the_table_and_every_line_a_route() {
+    let mut rows = api::routes().rows;
+    rows.extend(api::open_routes().rows);
+    rows.extend(pages::routes().rows);
+    for (method, path) in &rows {
+        let known = PERMISSIONS.iter().any(|(m, p, _)| m == &method.as_str() && p == path);
+        assert!(known, "{method} {path} has no line in PERMISSIONS");
+    }
+    for (method, path, _) in PERMISSIONS {
+        assert!(rows.iter().any(|(m, p)| m.as_str() == *method && p == path), "{method} {path} is no route");
+    }
+}
+
+#[tokio::test]
+async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
+    let mut wrong = Vec::new();
+    for (method, path, want) in PERMISSIONS {
+        let page = !path.starts_with("/hub/api") && *path != "/hub/metrics";
+        for (who, want) in [Who4::Anonymous, Who4::User, Who4::Admin, Who4::Weak].into_iter().zip(want) {
+            let w = World::new().await;
+            let owner = if who == Who4::Admin { "root" } else { "ada" };
+            let header = match who {
+                Who4::Anonymous => None,
+                Who4::Weak if page => Some(("authorization", w.token(owner, &["inherit"]).await)),
+                Who4::Weak => Some(("authorization", w.token(owner, &["read:users:name!user"]).await)),
+                Who4::User | Who4::Admin if page => Some(("cookie", w.login(owner).await.0)),
+                Who4::User | Who4::Admin => Some(("authorization", w.token(owner, &["inherit"]).await)),
+            };
+            let headers: Vec<(&str, &str)> = header.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            let got = w.ask(method, &fill(path), &headers, "").await;
+            if got.status != *want {
+                wrong.push(format!("{method} {path} as {who:?}: {} instead of {want}: {}", got.status, got.text));
+            }
+            if !page && got.status >= 400 {
+                let json: serde_json::Value = serde_json::from_str(&got.text).unwrap();
+                assert_eq!(json["status"], got.status, "{method} {path}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn the_door_opens_for_whoever_may_enter() {
+    let w = World::new().await;
+    let (ada, bob, root) = (w.token("ada", &["inherit"]).await, w.token("bob", &["inherit"]).await, w.token("root", &["inherit"]).await);
+    // stopped: pages lead to the Hub, programs are told
+    assert_eq!(w.ask("GET", "/user/bob/lab", &[], "").await.header("location"), "/hub/user/bob/lab");
+    let r = w.ask("GET", "/user/bob/api/status", &[("authorization", &bob)], "").await;
+    assert_eq!(r.status, 424);
+    assert!(r.text.contains("\"message\"") && r.text.contains("\"reason\""));
+    assert_eq!(w.ask("GET", "/user/bob/api/status", &[("authorization", &ada)], "").await.status, 404);
+    w.start("bob").await;
+    let table = [
+        ("/user/bob/api/status", None, 403),
+        ("/user/bob/api/status", Some(&ada), 403),
+        ("/user/bob/api/status", Some(&bob), 200),
+        ("/user/BOB/api/status", Some(&bob), 200),
+        ("/user/bob/api/status", Some(&root), 200),
+        ("/user/bob/api", None, 200),
+        ("/user/bob/api/none", Some(&bob), 404),
+        ("/user/nobody/api/status", Some(&ada), 404),
+        ("/user/nobody/api/status", Some(&root), 404),
+        ("/user/a%2Fb/api/status", Some(&root), 404),
+        ("/user/%ff/api/status", Some(&root), 400),
+        ("/user/bob/lab", None, 302),
+        ("/user/bob", Some(&bob), 302),
+    ];
+    for (path, token, want) in table {
+        let headers: Vec<(&str, &str)> = token.map(|t| ("authorization", t.as_str())).into_iter().collect();
+        assert_eq!(w.ask("GET", path, &headers, "").await.status, want, "{path} {token:?}");
+    }
+    assert_eq!(w.ask("GET", "/user/bob/lab", &[], "").await.header("location"), "/hub/enter?next=%2Fuser%2Fbob%2Flab");
+    let url = format!("/user/bob/api/status?token={}", bob.trim_start_matches("token "));
+    assert_eq!(w.ask("GET", &url, &[], "").await.status, 403, "a token in the address is only for websockets");
+    let ws = [("upgrade", "websocket"), ("connection", "upgrade")];
+    assert_eq!(w.ask("GET", &url, &ws, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn named_servers_have_their_own_address() {
+    let w = World::new().await;
+    let bob = w.user("bob").await;
+    w.app.servers.start(&bob, &ServerName::parse("gpu").unwrap(), Change::default()).await.unwrap();
+    let token = w.token("bob", &["access:servers!server=bob/gpu"]).await;
+    let headers = [("authorization", token.as_str())];
+    assert_eq!(w.ask("GET", "/user/bob/gpu/api/status", &headers, "").await.text, "/user/bob/gpu/");
+    w.start("bob").await;
+    assert_eq!(w.ask("GET", "/user/bob/api/status", &headers, "").await.status, 403);
+    let all = w.token("bob", &["inherit"]).await;
+    assert_eq!(w.ask("GET", "/user/bob/api/status", &[("authorization", &all)], "").await.text, "/user/bob/");
+}
+
+#[tokio::test]
+async fn a_cookie_writes_only_with_its_form_token() {
+    let w = World::new().await;
+    w.start("ada").await;
+    let (_, login) = w.login("ada").await;
+    let keys = &w.app.keys;
+    let user_cookie = keys.user_cookie(login, &name("ada"));
+    let good = keys.xsrf(Some(login), "/user/ada/");
+    let hub = keys.xsrf(Some(login), HUB_PATH);
+    let cookie = |xsrf: &str| format!("{}={user_cookie}; {XSRF}={xsrf}", cookies::user_cookie_name(&name("ada")));
+    for (kept, sent, want) in [
+        (good.as_str(), Some(good.as_str()), 201),
+        (&good, None, 403),
+        (&good, Some(hub.as_str()), 403),
+        (&hub, Some(&hub), 403),
+        ("forged.value", Some("forged.value"), 403),
+    ] {
+        let cookie = cookie(kept);
+        let mut headers = vec![("cookie", cookie.as_str())];
+        headers.extend(sent.map(|s| ("x-xsrftoken", s)));
+        assert_eq!(w.ask("POST", "/user/ada/api/kernels", &headers, "").await.status, want, "{kept} {sent:?}");
+        let read = w.ask("GET", "/user/ada/api/status", &headers[..1], "").await;
+        assert_eq!(read.status, 200);
+    }
+    let c = cookie(&good);
+    for (origin, want) in [("http://here:8000", 200), ("https://evil.example", 403), ("null", 403)] {
+        let headers = [("cookie", c.as_str()), ("upgrade", "websocket"), ("origin", origin)];
+        assert_eq!(w.ask("GET", "/user/ada/api/status", &headers, "").await.status, want, "{origin}");
+    }
+    // ada's cookie under bob's name is nobody's
+    w.start("bob").await;
+    let stolen = format!("{}={user_cookie}", cookies::user_cookie_name(&name("bob")));
+    assert_eq!(w.ask("GET", "/user/bob/api/status", &[("cookie", &stolen)], "").await.status, 403);
+    w.app.store.call(move |s| s.delete_login(login)).await.unwrap();
+    assert_eq!(w.ask("GET", "/user/ada/api/status", &[("cookie", &c)], "").await.status, 403, "logged out");
+}
+
+#[tokio::test]
+async fn signing_in_and_out() {
+    let w = World::new().await;
+    let id = w.user("ada").await.id;
+    let hash = accounts::hash("ada-pass-12").unwrap();
+    let now = w.app.clock.now();
+    w.app.store.call(move |s| s.set_password_hash(id, &hash, now)).await.unwrap();
+    let page = w.ask("GET", "/hub/login?next=%2Fhub%2Ftoken", &[], "").await;
+    let xsrf = page.cookie(XSRF, HUB_PATH).unwrap();
+    assert!(page.text.contains(&xsrf) && page.text.contains("next=%2Fhub%2Ftoken"));
+    assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
+    let jar = format!("{XSRF}={xsrf}");
+    let form = |password: &str| format!("username=ada&password={password}&_xsrf={xsrf}");
+    let wrong = w.ask("POST", "/hub/login", &[("cookie", &jar)], &form("nope")).await;
+    assert!(wrong.status == 403 && wrong.text.contains("Invalid user name or password") && wrong.cookie(LOGIN, HUB_PATH).is_none());
+    assert_eq!(w.ask("POST", "/hub/login", &[], &form("ada-pass-12")).await.status, 403, "no cookie, no login");
+    let evil = w.ask("POST", "/hub/login?next=%2F%2Fevil.example", &[("cookie", &jar)], &form("ada-pass-12")).await;
+    assert_eq!((evil.status, evil.header("location")), (302, "/hub/"));
+    let done = w.ask("POST", "/hub/login?next=%2Fhub%2Ftoken", &[("cookie", &jar)], &form("ada-pass-12")).await;
+    assert_eq!((done.status, done.header("location")), (302, "/hub/token"));
+    let login = done.cookie(LOGIN, HUB_PATH).unwrap();
+    assert!(done.cookie("jupyterhub-user-ada", "/user/ada/").is_some() && done.cookie("jupyterhub-session-id", "/").is_some());
+    assert_ne!(done.cookie(XSRF, HUB_PATH).unwrap(), xsrf);
+    let jar = format!("{LOGIN}={login}");
+    assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.status, 200);
+    w.ask("GET", "/hub/logout", &[("cookie", &jar)], "").await;
+    assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.header("location"), "/hub/login?next=%2Fhub%2Fhome");
+    for forged in ["forged", &"x".repeat(5000), "Yh2!|forged|sig"] {
+        let jar = format!("{LOGIN}={forged}");
+        assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.status, 302);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_one_failed_request() {
+    let w = World::new().await;
+    w.start("bob").await;
+    let bob = w.token("bob", &["inherit"]).await;
+    let r = w.ask("GET", "/user/bob/api/broken", &[("authorization", &bob)], "").await;
+    assert_eq!(r.status, 500);
+    assert!(!r.text.contains("on purpose") && r.text.contains("reference") && !r.header("x-request-id").is_empty(), "{}", r.text);
+    assert_eq!(w.ask("GET", "/hub/health", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn oversized_and_unknown_things_are_refused_in_shape() {
+    let w = World::new().await;
+    let root = w.token("root", &["inherit"]).await;
+    let h = [("authorization", root.as_str())];
+    let big = format!("{{\"usernames\": [\"{}\"]}}", "x".repeat(2 << 20));
+    assert_eq!(w.ask("POST", "/hub/api/users", &h, &big).await.status, 413);
+    assert_eq!(w.ask("GET", "/hub/api/nothing/here", &h, "").await.text, "{\"message\":\"there is no such route in the Hub's API\",\"status\":404}");
+    let r = w.ask("DELETE", "/hub/api/info", &h, "").await;
+    assert!(r.status == 405 && r.text.contains("\"status\":405"), "{}", r.text);
+    let r = w.ask("GET", "/nowhere", &[], "").await;
+    assert!(r.status == 404 && r.header("content-type").starts_with("text/html"));
+    assert_eq!(w.ask("GET", "/hub/api/", &[], "").await.header("x-jupyterhub-version"), HUB_VERSION);
+}
