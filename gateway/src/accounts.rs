@@ -89,7 +89,9 @@ impl Accounts {
 
 /// Hashes a password for the store.
 pub fn hash(password: &str) -> std::result::Result<String, String> {
-    hasher().and_then(|h| h.hash_password(password.as_bytes()).map_err(|e| e.to_string())).map(|h: PasswordHash| h.to_string())
+    hasher()
+        .and_then(|h| h.hash_password(password.as_bytes()).map_err(|e| e.to_string()))
+        .map(|h: PasswordHash| h.to_string())
 }
 
 /// Why a password may not be set; `None` if it may.
@@ -175,7 +177,8 @@ mod tests {
         for _ in 0..3 {
             assert!(a.check("ada", "guess", "::1").await.unwrap().is_none());
         }
-        let Err(Error::TooMany { message, retry_after }) = a.check("ada", "right password", "::1").await else {
+        let Err(Error::TooMany { message, retry_after }) = a.check("ada", "right password", "::1").await
+        else {
             panic!("not throttled")
         };
         assert!(message.contains("seconds") && retry_after > 0);

@@ -55,8 +55,13 @@ impl App {
             lifecycle.clone(),
             metrics.clone(),
         );
-        let servers =
-            ServersHandle::new(store.clone(), spawnd.clone(), kernels.clone(), clock.clone(), metrics.clone());
+        let servers = ServersHandle::new(
+            store.clone(),
+            spawnd.clone(),
+            kernels.clone(),
+            clock.clone(),
+            metrics.clone(),
+        );
         let accounts = Accounts::new(store.clone(), clock.clone(), &config.auth);
         Self(Arc::new(Handles {
             config,

@@ -112,7 +112,10 @@ impl Caller {
         if elsewhere {
             return Err(not_found(target));
         }
-        Err(Error::Forbidden(format!("Action is not authorized with current scopes; requires any of [{}]", scopes.join(", "))))
+        Err(Error::Forbidden(format!(
+            "Action is not authorized with current scopes; requires any of [{}]",
+            scopes.join(", ")
+        )))
     }
 
     /// Whether a user is a member of a group that the caller's scopes name.
@@ -184,7 +187,9 @@ pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<C
     if websocket && let Some(token) = query_value(parts, "token") {
         return by_token(app, &token).await;
     }
-    let Some(value) = cookies::read(&parts.headers, &cookies::user_cookie_name(user)) else { return Ok(Caller::nobody()) };
+    let Some(value) = cookies::read(&parts.headers, &cookies::user_cookie_name(user)) else {
+        return Ok(Caller::nobody());
+    };
     let Some(login) = app.keys.read_user_cookie(value, user) else { return Ok(Caller::nobody()) };
     let now = app.clock.now();
     let found = app.store.call(move |s| s.login_by_id(login, now)).await?;
@@ -259,7 +264,9 @@ async fn by_token(app: &App, presented: &str) -> Result<Caller> {
 }
 
 async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
-    let Some(secret) = cookies::read(headers, LOGIN).and_then(Secret::presented) else { return Ok(Caller::nobody()) };
+    let Some(secret) = cookies::read(headers, LOGIN).and_then(Secret::presented) else {
+        return Ok(Caller::nobody());
+    };
     let (hash, now) = (secret.hash(), app.clock.now());
     match app.store.call(move |s| s.login_by_hash(&hash, now)).await? {
         Some(login) => of_login(app, login).await,

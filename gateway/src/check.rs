@@ -68,8 +68,14 @@ fn programs(r: &mut Report, config: &Config) {
         let shown = path.display().to_string();
         match (there, needed) {
             (true, _) => r.good(name, &shown),
-            (false, true) => r.bad(name, &format!("{shown} is not there"), "run `make install`, or set paths.prefix"),
-            (false, false) => r.warn(name, &format!("{shown} is not there"), "the Carrel SQL kernel needs it: run `make install`"),
+            (false, true) => {
+                r.bad(name, &format!("{shown} is not there"), "run `make install`, or set paths.prefix")
+            }
+            (false, false) => r.warn(
+                name,
+                &format!("{shown} is not there"),
+                "the Carrel SQL kernel needs it: run `make install`",
+            ),
         }
     }
 }
@@ -78,13 +84,21 @@ fn assets(r: &mut Report, config: &Config) {
     let lab = config.prefix().join("share/lab");
     match crate::server::load_lab(config) {
         Ok(_) => r.good("JupyterLab", &lab.display().to_string()),
-        Err(e) => r.bad("JupyterLab", &crate::error::chain(&e), "run `deploy/lab/fetch-lab PREFIX/share/lab`, or set paths.prefix"),
+        Err(e) => r.bad(
+            "JupyterLab",
+            &crate::error::chain(&e),
+            "run `deploy/lab/fetch-lab PREFIX/share/lab`, or set paths.prefix",
+        ),
     }
     let specs = settings::kernelspecs(&config.prefix());
     let names: Vec<String> = specs.keys().map(ToString::to_string).collect();
     let default = names.contains(&config.kernels.default);
     let detail = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let fix = format!("put kernels below {}; the default is {:?}", config.prefix().join("share/kernels").display(), config.kernels.default);
+    let fix = format!(
+        "put kernels below {}; the default is {:?}",
+        config.prefix().join("share/kernels").display(),
+        config.kernels.default
+    );
     r.require(default, "kernels", &detail, &fix);
 }
 
@@ -92,12 +106,20 @@ fn state(r: &mut Report, config: &Config) {
     let mode = |p: &Path| fs::metadata(p).map(|m| m.permissions().mode() & 0o7777);
     match mode(&config.state) {
         Ok(m) if m & 0o022 == 0 => r.good("state folder", &config.state.display().to_string()),
-        Ok(m) => r.bad("state folder", &format!("others may write to it (mode {m:o})"), &format!("chmod 755 {}", config.state.display())),
+        Ok(m) => r.bad(
+            "state folder",
+            &format!("others may write to it (mode {m:o})"),
+            &format!("chmod 755 {}", config.state.display()),
+        ),
         Err(e) => r.bad("state folder", &e.to_string(), "run `carrel init`"),
     }
     match mode(&config.private()) {
         Ok(m) if m & 0o077 == 0 => r.good("database folder", &config.private().display().to_string()),
-        Ok(m) => r.bad("database folder", &format!("others may read it (mode {m:o})"), &format!("chmod 700 {}", config.private().display())),
+        Ok(m) => r.bad(
+            "database folder",
+            &format!("others may read it (mode {m:o})"),
+            &format!("chmod 700 {}", config.private().display()),
+        ),
         Err(_) => r.good("database folder", "is made at the first start"),
     }
     if privileges::is_root()
@@ -113,7 +135,9 @@ fn port(r: &mut Report, config: &Config) {
         Some(h) => r.good("port", &format!("this gateway runs: process {} on {}", h.pid, h.url)),
         None => match TcpListener::bind(address) {
             Ok(_) => r.good("port", &format!("{address} is free")),
-            Err(e) => r.bad("port", &format!("{address}: {e}"), "stop the other program, or set gateway.port"),
+            Err(e) => {
+                r.bad("port", &format!("{address}: {e}"), "stop the other program, or set gateway.port")
+            }
         },
     }
 }
@@ -123,7 +147,11 @@ fn disk(r: &mut Report, config: &Config) {
         Ok(s) => {
             let free = s.f_bavail.saturating_mul(s.f_frsize);
             let detail = format!("{:.1} GiB free below {}", gib(free), config.state.display());
-            if free >= LOW_DISK { r.good("disk", &detail) } else { r.warn("disk", &detail, "make room: homes and session tables live there") }
+            if free >= LOW_DISK {
+                r.good("disk", &detail)
+            } else {
+                r.warn("disk", &detail, "make room: homes and session tables live there")
+            }
         }
         Err(e) => r.warn("disk", &e.to_string(), "the state folder cannot be looked at"),
     }
@@ -140,7 +168,10 @@ fn sandbox(r: &mut Report, config: &Config) {
     let socket = settings::runtime_dir(config, privileges::is_root(), uid).join("spawnd.sock");
     let found = Client::connect(&socket).ok().and_then(|c| c.hello().ok());
     let (mode, layers) = match found {
-        Some(hello) => (hello.mode.to_string(), hello.layers.into_iter().map(|(l, s)| (l.to_string(), s.to_string())).collect()),
+        Some(hello) => (
+            hello.mode.to_string(),
+            hello.layers.into_iter().map(|(l, s)| (l.to_string(), s.to_string())).collect(),
+        ),
         None => match probe(config) {
             Ok(found) => found,
             Err(e) => return r.bad("sandbox", &e, "without it no kernel starts"),
@@ -172,8 +203,9 @@ fn probe(config: &Config) -> Result<(String, BTreeMap<String, String>), String> 
         .stdin(Stdio::null())
         .output()
         .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
-    let json: serde_json::Value = serde_json::from_slice(&out.stdout)
-        .map_err(|_| format!("{} probe: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim()))?;
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|_| {
+        format!("{} probe: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim())
+    })?;
     let json = json.get("ok").unwrap_or(&json);
     let mode = json.get("mode").and_then(|m| m.as_str()).unwrap_or("unknown").to_owned();
     let layers = json.get("layers").and_then(|l| l.as_object()).ok_or("the probe names no layers")?;

@@ -124,8 +124,10 @@ fn run(command: Command) -> Result<ExitCode, Fatal> {
 
 impl Place {
     fn state(&self) -> PathBuf {
-        let from_config = || self.config.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
-        let state = self.state.clone().or_else(|| from_config().map(Path::to_owned)).unwrap_or_else(default_state);
+        let from_config =
+            || self.config.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
+        let state =
+            self.state.clone().or_else(|| from_config().map(Path::to_owned)).unwrap_or_else(default_state);
         std::path::absolute(&state).unwrap_or(state)
     }
 
@@ -166,7 +168,10 @@ fn initialise(init: &Init) -> Result<ExitCode, Fatal> {
         .map_err(|e| Fatal::unavailable(format!("cannot make {}: {e}", state.display())))?;
     let prefix = init.prefix.as_deref().map(std::path::absolute).transpose().map_err(Fatal::usage)?;
     Config::write_template(&file, prefix.as_deref(), init.port)?;
-    println!("{} is written; every key in it is explained. `carrel check` says whether all is there.", file.display());
+    println!(
+        "{} is written; every key in it is explained. `carrel check` says whether all is there.",
+        file.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -174,7 +179,8 @@ fn initialise(init: &Init) -> Result<ExitCode, Fatal> {
 fn demo(config: &Config) -> Result<ExitCode, Fatal> {
     let out = config.state.join("datasets");
     let program = config.prefix().join("bin/carrel-engine");
-    std::fs::create_dir_all(&out).map_err(|e| Fatal::unavailable(format!("cannot make {}: {e}", out.display())))?;
+    std::fs::create_dir_all(&out)
+        .map_err(|e| Fatal::unavailable(format!("cannot make {}: {e}", out.display())))?;
     let status = Process::new(&program)
         .arg("demo")
         .arg("--out")
@@ -182,7 +188,10 @@ fn demo(config: &Config) -> Result<ExitCode, Fatal> {
         .status()
         .map_err(|e| Fatal::unavailable(format!("cannot run {}: {e}", program.display())))?;
     if !status.success() {
-        return Err(Fatal::unavailable(format!("the demo datasets were not made: {} ended with {status}", program.display())));
+        return Err(Fatal::unavailable(format!(
+            "the demo datasets were not made: {} ended with {status}",
+            program.display()
+        )));
     }
     println!("Demo datasets are in {}.", out.display());
     Ok(ExitCode::SUCCESS)
@@ -193,7 +202,8 @@ fn stop(config: &Config) -> Result<ExitCode, Fatal> {
     let runtime = settings::runtime_dir(config, privileges::is_root(), me.uid);
     if let Some(holder) = lock::holder(config) {
         let pid = Pid::from_raw(holder.pid).ok_or_else(|| Fatal::internal("no such process"))?;
-        kill_process(pid, Signal::TERM).map_err(|e| Fatal::unavailable(format!("cannot stop process {}: {e}", holder.pid)))?;
+        kill_process(pid, Signal::TERM)
+            .map_err(|e| Fatal::unavailable(format!("cannot stop process {}: {e}", holder.pid)))?;
         let end = Instant::now() + Duration::from_secs(config.gateway.drain_seconds + 10);
         while lock::holder(config).is_some() {
             if Instant::now() > end {
@@ -211,7 +221,9 @@ fn stop(config: &Config) -> Result<ExitCode, Fatal> {
             client.shutdown(ShutdownJails::Stop).map_err(|e| Fatal::unavailable(crate::error::chain(&e)))?;
             drop(client);
             if !start::wait_for_end(&socket) {
-                return Err(Fatal::unavailable("the sandbox helper does not end; see spawnd.log in the runtime folder"));
+                return Err(Fatal::unavailable(
+                    "the sandbox helper does not end; see spawnd.log in the runtime folder",
+                ));
             }
             println!("{jails} kernels and helpers have ended, and the sandbox helper with them.");
         }
@@ -242,7 +254,14 @@ fn list_jails(args: &Jails) -> Result<ExitCode, Fatal> {
         println!("{}", json!(jails));
     } else {
         for j in &jails {
-            println!("{:<10} {:<24} {:<8} pid {:<8} uid {}", j.profile_word(), j.user.to_string(), j.kernelspec_word(), j.pid, j.uid);
+            println!(
+                "{:<10} {:<24} {:<8} pid {:<8} uid {}",
+                j.profile_word(),
+                j.user.to_string(),
+                j.kernelspec_word(),
+                j.pid,
+                j.uid
+            );
         }
         println!("{} jails", jails.len());
     }

@@ -188,7 +188,14 @@ pub struct AuthSettings {
 
 impl Default for AuthSettings {
     fn default() -> Self {
-        Self { login_days: 14, first_users: true, tries_per_name: 8, tries_per_address: 40, wait_seconds: 60, min_password: 8 }
+        Self {
+            login_days: 14,
+            first_users: true,
+            tries_per_name: 8,
+            tries_per_address: 40,
+            wait_seconds: 60,
+            min_password: 8,
+        }
     }
 }
 
@@ -297,7 +304,8 @@ pub struct Limit {
 impl Config {
     /// Reads and checks a file. `state` is the folder it speaks of.
     pub fn load(path: &Path, state: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, state).map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
     }
 
@@ -336,13 +344,18 @@ impl Config {
             _ => ConfigError::Write { path: path.to_owned(), source },
         };
         let text = keys::template(prefix, port);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?;
         file.write_all(text.as_bytes()).map_err(failed)
     }
 
     fn check(&self) -> Result<(), String> {
         let between = |key: &str, value: u64, min: u64, max: u64| {
-            if (min..=max).contains(&value) { Ok(()) } else { Err(format!("{key} must be between {min} and {max}, not {value}")) }
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{key} must be between {min} and {max}, not {value}"))
+            }
         };
         let len = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         between("gateway.max_connections", len(self.gateway.max_connections), 16, 1_000_000)?;
@@ -367,16 +380,23 @@ impl Config {
             return Err("hub.default_path must be a path below the user's address, such as \"lab\"".into());
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log.level).is_err() {
-            return Err(format!("log.level {:?} is no level: use error, warn, info, debug or trace", self.log.level));
+            return Err(format!(
+                "log.level {:?} is no level: use error, warn, info, debug or trace",
+                self.log.level
+            ));
         }
         for (key, path) in [("paths.prefix", &self.paths.prefix), ("paths.runtime", &self.paths.runtime)] {
             if path.as_ref().is_some_and(|p| !p.is_absolute()) {
                 return Err(format!("{key} must be an absolute path"));
             }
         }
-        for (what, table) in self.catalogs.iter().map(|t| ("catalog", t)).chain(self.datasets.iter().map(|t| ("dataset", t))) {
+        for (what, table) in
+            self.catalogs.iter().map(|t| ("catalog", t)).chain(self.datasets.iter().map(|t| ("dataset", t)))
+        {
             let path = table.get("path").and_then(toml::Value::as_str).map(Path::new);
-            if !path.is_some_and(Path::is_absolute) || table.get("name").and_then(toml::Value::as_str).is_none() {
+            if !path.is_some_and(Path::is_absolute)
+                || table.get("name").and_then(toml::Value::as_str).is_none()
+            {
                 return Err(format!("every [[{what}]] needs a name and an absolute path"));
             }
         }
@@ -415,7 +435,8 @@ fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     }
     match Size::deserialize(d)? {
         Size::Bytes(n) => Ok(n),
-        Size::Text(t) => text::parse_size(&t).ok_or_else(|| de::Error::custom(format!("{t:?} is not a size such as \"512MiB\""))),
+        Size::Text(t) => text::parse_size(&t)
+            .ok_or_else(|| de::Error::custom(format!("{t:?} is not a size such as \"512MiB\""))),
     }
 }
 

@@ -120,8 +120,12 @@ impl From<carrel_store::Error> for Error {
     fn from(e: carrel_store::Error) -> Self {
         use carrel_store::Error as S;
         match e {
-            S::Full { .. } => Self::NoSpace("the disk is full: this change was not saved, nothing else is lost".into()),
-            S::ReadOnly { .. } => Self::NoSpace("the database cannot be written: this change was not saved".into()),
+            S::Full { .. } => {
+                Self::NoSpace("the disk is full: this change was not saved, nothing else is lost".into())
+            }
+            S::ReadOnly { .. } => {
+                Self::NoSpace("the database cannot be written: this change was not saved".into())
+            }
             S::Busy { .. } => Self::NotReady("the database is busy, try again".into()),
             S::Conflict { .. } => Self::Conflict("another entry of this name exists".into()),
             e => Self::internal(chain(&e)),
@@ -179,7 +183,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let kind = match &self {
             Self::Unauthenticated => Kind::SignIn,
-            Self::NotRunning { user, server } => Kind::NotRunning { user: user.clone(), server: server.clone() },
+            Self::NotRunning { user, server } => {
+                Kind::NotRunning { user: user.clone(), server: server.clone() }
+            }
             _ => Kind::Plain,
         };
         let problem = Problem {
@@ -214,10 +220,10 @@ pub enum Shape {
 /// The layer that writes errors in the shape of its route group: `from_fn(|r, n| shape(Shape::Hub, r, n))`.
 pub async fn shape(shape: Shape, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.extensions());
-    let here = request
-        .extensions()
-        .get::<axum::extract::OriginalUri>()
-        .map_or_else(|| request.uri().to_string(), |u| u.0.path_and_query().map_or_else(String::new, ToString::to_string));
+    let here = request.extensions().get::<axum::extract::OriginalUri>().map_or_else(
+        || request.uri().to_string(),
+        |u| u.0.path_and_query().map_or_else(String::new, ToString::to_string),
+    );
     let response = next.run(request).await;
     write(shape, &id, &here, response)
 }
@@ -245,8 +251,12 @@ pub fn write(shape: Shape, id: &RequestId, here: &str, response: Response) -> Re
     parts.extensions.remove::<Problem>();
     parts.headers.remove(header::CONTENT_LENGTH);
     let (kind, body) = match shape {
-        Shape::Hub => ("application/json", json!({"status": status.as_u16(), "message": message}).to_string()),
-        Shape::Jupyter => ("application/json", json!({"message": message, "reason": reason(&problem)}).to_string()),
+        Shape::Hub => {
+            ("application/json", json!({"status": status.as_u16(), "message": message}).to_string())
+        }
+        Shape::Jupyter => {
+            ("application/json", json!({"message": message, "reason": reason(&problem)}).to_string())
+        }
         Shape::Page => {
             if matches!(problem.kind, Kind::SignIn) {
                 return crate::pages::to_login(here);
@@ -262,7 +272,9 @@ pub fn write(shape: Shape, id: &RequestId, here: &str, response: Response) -> Re
                 request_id: &id.to_string(),
                 start: start.as_deref(),
             });
-            parts.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(crate::pages::CSP));
+            parts
+                .headers
+                .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(crate::pages::CSP));
             ("text/html; charset=utf-8", page)
         }
     };
@@ -310,7 +322,10 @@ mod tests {
     #[tokio::test]
     async fn pages_send_strangers_to_the_login() {
         let (status, headers, _) = check(Shape::Page, Error::Unauthenticated).await;
-        assert_eq!((status, &headers["location"]), (302, &HeaderValue::from_static("/hub/login?next=%2Fhub%2Fhome%3Fa%3D1")));
+        assert_eq!(
+            (status, &headers["location"]),
+            (302, &HeaderValue::from_static("/hub/login?next=%2Fhub%2Fhome%3Fa%3D1"))
+        );
         assert_eq!(check(Shape::Hub, Error::Unauthenticated).await.0, 403);
     }
 

@@ -84,7 +84,12 @@ async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> 
     let guarded = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = guarded.unwrap_or_else(|_| {
         let shape = if path.starts_with("/hub/api") { Shape::Hub } else { Shape::Jupyter };
-        crate::error::write(shape, &id, &path, Error::internal(format!("panic in {method} {path}")).into_response())
+        crate::error::write(
+            shape,
+            &id,
+            &path,
+            Error::internal(format!("panic in {method} {path}")).into_response(),
+        )
     });
     let took = begun.elapsed();
     let status = response.status();

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bounds of all duration histograms, in seconds.
-const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// No family keeps more label sets than this; further ones are counted together.
 const MAX_SERIES: usize = 500;
 
@@ -32,11 +33,18 @@ impl Metrics {
     pub fn add(&self, name: &'static str, help: &'static str, labels: &[(&str, &str)], by: u64) {
         #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
         let by = by as f64;
-        self.with(name, help, "counter", labels, || Series::Number(0.0), |s| {
-            if let Series::Number(n) = s {
-                *n += by;
-            }
-        });
+        self.with(
+            name,
+            help,
+            "counter",
+            labels,
+            || Series::Number(0.0),
+            |s| {
+                if let Series::Number(n) = s {
+                    *n += by;
+                }
+            },
+        );
     }
 
     /// Sets a gauge.
@@ -74,7 +82,11 @@ impl Metrics {
                     }
                     Series::Histogram { counts, sum, count } => {
                         for (bound, n) in BUCKETS.iter().zip(counts) {
-                            let _ = writeln!(out, "{name}_bucket{} {n}", braced(labels, &format!("le=\"{bound}\"")));
+                            let _ = writeln!(
+                                out,
+                                "{name}_bucket{} {n}",
+                                braced(labels, &format!("le=\"{bound}\""))
+                            );
                         }
                         let _ = writeln!(out, "{name}_bucket{} {count}", braced(labels, "le=\"+Inf\""));
                         let _ = writeln!(out, "{name}_sum{} {sum}", braced(labels, ""));

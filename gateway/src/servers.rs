@@ -51,7 +51,13 @@ impl std::fmt::Debug for ServersHandle {
 
 impl ServersHandle {
     /// An empty table; [`Self::load`] fills it.
-    pub fn new(store: StoreHandle, spawnd: SpawndHandle, kernels: Kernels, clock: Clock, metrics: Metrics) -> Self {
+    pub fn new(
+        store: StoreHandle,
+        spawnd: SpawndHandle,
+        kernels: Kernels,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
         Self(Arc::new(Inner { table: Mutex::default(), store, spawnd, kernels, clock, metrics }))
     }
 
@@ -106,7 +112,8 @@ impl ServersHandle {
             .0
             .store
             .call(move |s| {
-                let mut row = s.server(id, &wanted)?.unwrap_or_else(|| Change::default().row(id, &wanted, now));
+                let mut row =
+                    s.server(id, &wanted)?.unwrap_or_else(|| Change::default().row(id, &wanted, now));
                 change.apply(&mut row);
                 row.started = Some(now);
                 row.last_activity = Some(now);
@@ -158,7 +165,8 @@ impl ServersHandle {
 
     async fn end_jails(&self, user: &User, name: &ServerName) -> Result<()> {
         self.0.kernels.stop_user(&user.name, Some(name)).await?;
-        let others = self.lock().iter().any(|((id, n), e)| *id == user.id && n != name && e.state.is_active());
+        let others =
+            self.lock().iter().any(|((id, n), e)| *id == user.id && n != name && e.state.is_active());
         if others {
             return Ok(());
         }
@@ -174,11 +182,18 @@ impl ServersHandle {
     pub async fn stop_all(&self, user: &User) -> Result<()> {
         let names: Vec<(ServerName, ServerState)> = {
             let table = self.lock();
-            table.iter().filter(|((id, _), _)| *id == user.id).map(|((_, n), e)| (n.clone(), e.state)).collect()
+            table
+                .iter()
+                .filter(|((id, _), _)| *id == user.id)
+                .map(|((_, n), e)| (n.clone(), e.state))
+                .collect()
         };
         for (name, state) in names.iter().filter(|(_, s)| s.is_active()) {
             if state.pending().is_some() {
-                return Err(Error::Malformed(format!("{}'s server {name:?} is pending, try again", user.name)));
+                return Err(Error::Malformed(format!(
+                    "{}'s server {name:?} is pending, try again",
+                    user.name
+                )));
             }
             self.stop(user, name).await?;
         }

@@ -49,7 +49,8 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity) -> Settings {
         desk: bin.join("carrel-desk"),
         engine: engine.exists().then_some(engine),
     };
-    let mut settings = Settings::new(runtime.to_owned(), config.state.clone(), gateway.uid, gateway.gid, programs);
+    let mut settings =
+        Settings::new(runtime.to_owned(), config.state.clone(), gateway.uid, gateway.gid, programs);
     settings.mode = config.sandbox.mode;
     settings.required = (!config.sandbox.required.is_empty()).then(|| config.sandbox.required.clone());
     settings.uid_base = config.sandbox.uid_base;
@@ -96,7 +97,8 @@ pub fn kernelspecs(prefix: &Path) -> BTreeMap<SpecId, Kernelspec> {
 fn kernelspec(prefix: &Path, text: &str) -> Option<Kernelspec> {
     let json: Value = serde_json::from_str(text).ok()?;
     let fill = |s: &str| s.replace("{prefix}", &prefix.to_string_lossy());
-    let argv: Vec<String> = json.get("argv")?.as_array()?.iter().map(|a| a.as_str().map(fill)).collect::<Option<_>>()?;
+    let argv: Vec<String> =
+        json.get("argv")?.as_array()?.iter().map(|a| a.as_str().map(fill)).collect::<Option<_>>()?;
     let program = argv.first()?;
     // a bare name of ours is meant in our bin
     let own = prefix.join("bin").join(program);
@@ -110,8 +112,9 @@ fn kernelspec(prefix: &Path, text: &str) -> Option<Kernelspec> {
     });
     let message = json.get("interrupt_mode").and_then(Value::as_str) == Some("message");
     let named = json.pointer("/metadata/carrel/paths").and_then(Value::as_array);
-    let mut paths: Vec<PathBuf> =
-        named.map(|p| p.iter().filter_map(|p| Some(PathBuf::from(fill(p.as_str()?)))).collect()).unwrap_or_default();
+    let mut paths: Vec<PathBuf> = named
+        .map(|p| p.iter().filter_map(|p| Some(PathBuf::from(fill(p.as_str()?)))).collect())
+        .unwrap_or_default();
     if paths.is_empty() {
         paths = own_paths(prefix, argv.first().map_or("", String::as_str));
     }
@@ -155,15 +158,21 @@ pub fn engine_config(config: &Config) -> String {
         out.insert("engine".into(), config.engine.clone().into());
     }
     let mut catalogs = config.catalogs.clone();
-    let named = |c: &[toml::Table], name: &str| c.iter().any(|t| t.get("name").and_then(toml::Value::as_str) == Some(name));
+    let named = |c: &[toml::Table], name: &str| {
+        c.iter().any(|t| t.get("name").and_then(toml::Value::as_str) == Some(name))
+    };
     let own = config.state.join("datasets");
-    let mut folders: Vec<_> = fs::read_dir(&own).map(|d| d.filter_map(Result::ok).collect()).unwrap_or_default();
+    let mut folders: Vec<_> =
+        fs::read_dir(&own).map(|d| d.filter_map(Result::ok).collect()).unwrap_or_default();
     folders.sort_by_key(fs::DirEntry::file_name);
     for folder in folders {
         let name = folder.file_name().to_string_lossy().into_owned();
         if folder.path().is_dir() && is_word(&name) && !named(&catalogs, &name) {
             let path = folder.path().to_string_lossy().into_owned();
-            catalogs.push(toml::Table::from_iter([("name".to_owned(), name.into()), ("path".to_owned(), path.into())]));
+            catalogs.push(toml::Table::from_iter([
+                ("name".to_owned(), name.into()),
+                ("path".to_owned(), path.into()),
+            ]));
         }
     }
     for (key, tables) in [("catalog", catalogs), ("dataset", config.datasets.clone())] {
@@ -196,7 +205,8 @@ mod tests {
         let config = Config::parse(text, state.path()).unwrap();
         let table: toml::Table = engine_config(&config).parse().unwrap();
         assert_eq!(table["engine"]["memory_limit"].as_str(), Some("64MiB"));
-        let names: Vec<_> = table["catalog"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+        let names: Vec<_> =
+            table["catalog"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["tpch", "ads"]);
         assert_eq!(table["dataset"][0]["path"].as_str(), Some("/srv/b.csv"));
     }

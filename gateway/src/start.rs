@@ -70,7 +70,8 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
     telemetry::start(&config.log);
     let (me, runtime) = prepare(&config)?;
     let lock = lock::take(&config)?;
-    let lab = crate::server::load_lab(&config).map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
+    let lab = crate::server::load_lab(&config)
+        .map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
     let socket = spawnd(&config, &runtime, me)?;
     let done = privileges::drop(me).and_then(|()| serve_dropped(config, lab, &socket, &lock, begun));
     if done.is_err() {
@@ -129,7 +130,9 @@ fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fata
             return Ok(socket);
         }
         if client.list().is_ok_and(|jails| !jails.is_empty()) {
-            tracing::warn!("sandbox settings have changed; kernels of the old settings still run, so they take effect after `carrel stop`");
+            tracing::warn!(
+                "sandbox settings have changed; kernels of the old settings still run, so they take effect after `carrel stop`"
+            );
             return Ok(socket);
         }
         // a hello would call the shutdown off, so only the socket is watched
@@ -146,9 +149,14 @@ fn launch(config: &Config, settings: &Settings) -> Result<(), Fatal> {
     let program = config.prefix().join("bin/carrel-spawnd");
     let log = settings.runtime.join("spawnd.log");
     let hello = carrel_spawnd::launch(&program, settings, Some(&log)).map_err(|e| {
-        Fatal::unavailable(format!("the sandbox helper does not start: {}\nits log is {}", chain(&e), log.display()))
+        Fatal::unavailable(format!(
+            "the sandbox helper does not start: {}\nits log is {}",
+            chain(&e),
+            log.display()
+        ))
     })?;
-    let off: Vec<String> = hello.layers.iter().filter(|(_, s)| !s.is_on()).map(|(l, s)| format!("{l} {s}")).collect();
+    let off: Vec<String> =
+        hello.layers.iter().filter(|(_, s)| !s.is_on()).map(|(l, s)| format!("{l} {s}")).collect();
     tracing::info!(sandbox.mode = %hello.mode, sandbox.off = ?off, sandbox.pid = hello.pid, "sandbox helper started");
     Ok(())
 }
@@ -208,7 +216,12 @@ async fn run(
     housekeeping(&app);
     greet(url, &first);
     tracing::info!(url, took_ms = begun.elapsed().as_millis(), "carrel serves");
-    app.metrics.observe("jupyterhub_hub_startup_duration_seconds", "Time taken for Hub to start", &[], begun.elapsed());
+    app.metrics.observe(
+        "jupyterhub_hub_startup_duration_seconds",
+        "Time taken for Hub to start",
+        &[],
+        begun.elapsed(),
+    );
 
     let stop = |kind| signal(kind).map_err(Fatal::internal);
     let (mut term, mut int) = (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
@@ -275,7 +288,9 @@ fn greet(url: &str, first: &[(String, String)]) {
 async fn farewell(app: &App) {
     match app.spawnd.shutdown(ShutdownJails::KeepIfAny).await {
         Ok(0) => println!("Carrel has stopped. No kernel is left running."),
-        Ok(n) => println!("Carrel has stopped. {n} kernels and helpers live on and are taken over at the next start; `carrel stop` ends them."),
+        Ok(n) => println!(
+            "Carrel has stopped. {n} kernels and helpers live on and are taken over at the next start; `carrel stop` ends them."
+        ),
         Err(e) => tracing::warn!(error = %e, "the sandbox helper did not answer"),
     }
 }

@@ -37,7 +37,8 @@ pub fn start(settings: &LogSettings) {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let base =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // a second start in one process (tests) keeps the first
     let _ = if person {
         base.with_ansi(std::io::stderr().is_terminal()).try_init()

@@ -51,7 +51,8 @@ impl Throttle {
             let left = count.last + self.rules.wait - now;
             (count.failures >= limit && left.is_positive()).then_some(left)
         };
-        of(&name_key(name), self.rules.per_name).max(of(&Key::Address(address.to_owned()), self.rules.per_address))
+        of(&name_key(name), self.rules.per_name)
+            .max(of(&Key::Address(address.to_owned()), self.rules.per_address))
     }
 
     /// Counts a failure. It counts before the password is looked at, so that many tries at once do not slip through.
@@ -149,7 +150,11 @@ mod tests {
     fn the_table_is_bounded() {
         let t = throttle();
         for n in 0..MAX_ENTRIES * 2 {
-            t.count(&format!("u{n}"), &format!("a{n}"), T0 + Duration::milliseconds(i64::try_from(n).unwrap()));
+            t.count(
+                &format!("u{n}"),
+                &format!("a{n}"),
+                T0 + Duration::milliseconds(i64::try_from(n).unwrap()),
+            );
         }
         assert!(t.lock().len() <= MAX_ENTRIES + 2);
     }

@@ -126,7 +126,11 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
             return Err(Error::Forbidden("Forbidden".into()));
         }
         // the Hub knows who this browser belongs to and sends it back with this user's cookie, or to the login page
-        let to = if state.is_ready() { format!("/hub/enter?next={}", cookies::segment(here)) } else { format!("/hub{here}") };
+        let to = if state.is_ready() {
+            format!("/hub/enter?next={}", cookies::segment(here))
+        } else {
+            format!("/hub{here}")
+        };
         return Ok(Admitted::Elsewhere(found(&to)));
     }
     if !open {
@@ -142,7 +146,10 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
     let Some(user) = user else { return Err(caller::not_found(target)) };
     if !state.is_ready() {
         if api {
-            return Err(Error::NotRunning { user: user.name.to_string(), server: address.server.to_string() });
+            return Err(Error::NotRunning {
+                user: user.name.to_string(),
+                server: address.server.to_string(),
+            });
         }
         return Ok(Admitted::Elsewhere(found(&format!("/hub{here}"))));
     }
@@ -166,7 +173,13 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
     parts.extensions = kept;
     if let Some(permit) = permit {
         let base = address.base.into();
-        parts.extensions.insert(UserServer { user: Arc::new(user), server: address.server, caller, permit, base });
+        parts.extensions.insert(UserServer {
+            user: Arc::new(user),
+            server: address.server,
+            caller,
+            permit,
+            base,
+        });
     }
     Ok(Admitted::Go(Request::from_parts(parts, body)))
 }
@@ -175,7 +188,8 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
 async fn address(app: &App, path: &str) -> Result<(Option<Address>, Option<User>)> {
     let after = path.strip_prefix("/user/").unwrap_or("");
     let Some((raw_user, rest)) = after.split_once('/') else { return Ok((None, None)) };
-    let name = decode(raw_user).and_then(|u| UserName::parse(&u).map_err(|e| Error::NotFound(e.to_string())))?;
+    let name =
+        decode(raw_user).and_then(|u| UserName::parse(&u).map_err(|e| Error::NotFound(e.to_string())))?;
     let wanted = name.clone();
     let user = app.store.call(move |s| s.user(&wanted)).await?;
     let base = cookies::user_path(&name);
@@ -184,11 +198,14 @@ async fn address(app: &App, path: &str) -> Result<(Option<Address>, Option<User>
         && !server.is_default()
         && app.servers.exists(owner.id, &server)
     {
-        let Some(rest) = rest.get(first.len()..).filter(|r| r.starts_with('/')) else { return Ok((None, user)) };
+        let Some(rest) = rest.get(first.len()..).filter(|r| r.starts_with('/')) else {
+            return Ok((None, user));
+        };
         let base = format!("{base}{server}/");
         return Ok((Some(Address { user: name, base, server, rest: rest.to_owned() }), user));
     }
-    let address = Address { user: name, server: ServerName::default_server(), base, rest: format!("/{rest}") };
+    let address =
+        Address { user: name, server: ServerName::default_server(), base, rest: format!("/{rest}") };
     Ok((Some(address), user))
 }
 
@@ -209,9 +226,16 @@ fn found(to: &str) -> Response {
 pub fn is_api(path: &str, request: &impl Asked) -> bool {
     let headers = request.headers();
     let navigates = headers.get("sec-fetch-mode").is_some_and(|v| v.as_bytes() == b"navigate");
-    let rest = path.strip_prefix("/hub").unwrap_or(path).strip_prefix("/user/").and_then(|p| p.split_once('/')).map_or("", |p| p.1);
+    let rest = path
+        .strip_prefix("/hub")
+        .unwrap_or(path)
+        .strip_prefix("/user/")
+        .and_then(|p| p.split_once('/'))
+        .map_or("", |p| p.1);
     let api = rest == "api" || rest.starts_with("api/") || rest.contains("/api/");
-    (api && !navigates) || caller::is_websocket(headers) || !matches!(*request.method(), Method::GET | Method::HEAD)
+    (api && !navigates)
+        || caller::is_websocket(headers)
+        || !matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 /// Method and headers, of a whole request or of its parts.

@@ -13,7 +13,9 @@ pub(super) async fn optional(body: Body) -> Result<Option<Value>> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::Malformed(format!("Invalid JSON in body of request: {e}")))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Error::Malformed(format!("Invalid JSON in body of request: {e}")))
 }
 
 /// Reads a body that must be an object; no body is an empty one.
@@ -50,10 +52,17 @@ pub(super) fn map(map: &Map<String, Value>, name: &str) -> Result<Option<Map<Str
 
 /// A field that is a list of texts, or absent.
 pub(super) fn texts(map: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>> {
-    field(map, name, "a list of texts", |v| v.as_array()?.iter().map(|i| i.as_str().map(str::to_owned)).collect())
+    field(map, name, "a list of texts", |v| {
+        v.as_array()?.iter().map(|i| i.as_str().map(str::to_owned)).collect()
+    })
 }
 
-fn field<T>(map: &Map<String, Value>, name: &str, what: &str, read: impl FnOnce(&Value) -> Option<T>) -> Result<Option<T>> {
+fn field<T>(
+    map: &Map<String, Value>,
+    name: &str,
+    what: &str,
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Result<Option<T>> {
     match map.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(v) => read(v).map(Some).ok_or_else(|| Error::Malformed(format!("{name} must be {what}"))),

@@ -29,7 +29,12 @@ pub(super) async fn list(
     let mut groups = app.store.call(|s| s.groups()).await?;
     groups.retain(|g| caller.has("list:groups", Target::Group(g.name.as_str())));
     let total = groups.len();
-    let items = groups.iter().skip(page.offset).take(page.limit).map(|g| Value::Object(models::group(&caller, g))).collect();
+    let items = groups
+        .iter()
+        .skip(page.offset)
+        .take(page.limit)
+        .map(|g| Value::Object(models::group(&caller, g)))
+        .collect();
     Ok(page.answer(items, total, &headers, &uri))
 }
 
@@ -38,22 +43,34 @@ pub(super) async fn create_many(State(app): State<App>, caller: Caller, body: Bo
     caller.require("admin:groups", Target::List)?;
     let fields = body::object(body).await?;
     let names = body::texts(&fields, "groups")?.filter(|n| !n.is_empty());
-    let names = names.ok_or_else(|| Error::Malformed("groups must be a list with at least one name".into()))?;
-    let names: Vec<GroupName> =
-        names.iter().map(|n| GroupName::parse(n).map_err(|e| Error::Malformed(e.to_string()))).collect::<Result<_>>()?;
+    let names =
+        names.ok_or_else(|| Error::Malformed("groups must be a list with at least one name".into()))?;
+    let names: Vec<GroupName> = names
+        .iter()
+        .map(|n| GroupName::parse(n).map_err(|e| Error::Malformed(e.to_string())))
+        .collect::<Result<_>>()?;
     let made = make(&app, &caller, names, &fields).await?;
     let models: Vec<Value> = made.iter().map(|g| Value::Object(models::group(&caller, g))).collect();
     Ok((StatusCode::CREATED, Json(models)).into_response())
 }
 
 /// `GET /groups/{g}`
-pub(super) async fn get(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
     let group = find(&app, &caller, &name, &["read:groups", "read:groups:name", "read:roles:groups"]).await?;
     Ok(Json(Value::Object(models::group(&caller, &group))))
 }
 
 /// `POST /groups/{g}`
-pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<Response> {
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response> {
     caller.require("admin:groups", Target::List)?;
     let fields = body::object(body).await?;
     body::only(&fields, &["users", "name", "properties", "roles", "kind"])?;
@@ -70,14 +87,23 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): P
 }
 
 /// `DELETE /groups/{g}`
-pub(super) async fn delete(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode> {
     let group = find(&app, &caller, &name, &["delete:groups"]).await?;
     app.store.call(move |s| s.delete_group(group.id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /groups/{g}/users`
-pub(super) async fn add_users(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<Json<Value>> {
+pub(super) async fn add_users(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>> {
     let group = find(&app, &caller, &name, &["groups"]).await?;
     let ids = user_ids(&app, &body::object(body).await?, true).await?;
     let id = group.id;
@@ -86,7 +112,12 @@ pub(super) async fn add_users(State(app): State<App>, caller: Caller, Path(name)
 }
 
 /// `DELETE /groups/{g}/users`
-pub(super) async fn remove_users(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<Json<Value>> {
+pub(super) async fn remove_users(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>> {
     let group = find(&app, &caller, &name, &["groups"]).await?;
     let ids = user_ids(&app, &body::object(body).await?, true).await?;
     let id = group.id;
@@ -95,7 +126,12 @@ pub(super) async fn remove_users(State(app): State<App>, caller: Caller, Path(na
 }
 
 /// `PUT /groups/{g}/properties`
-pub(super) async fn set_properties(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<Json<Value>> {
+pub(super) async fn set_properties(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Value>> {
     let group = find(&app, &caller, &name, &["groups"]).await?;
     let properties = body::object(body).await?;
     let id = group.id;
@@ -103,7 +139,12 @@ pub(super) async fn set_properties(State(app): State<App>, caller: Caller, Path(
     again(&app, &caller, &group).await
 }
 
-async fn make(app: &App, caller: &Caller, names: Vec<GroupName>, fields: &Map<String, Value>) -> Result<Vec<Group>> {
+async fn make(
+    app: &App,
+    caller: &Caller,
+    names: Vec<GroupName>,
+    fields: &Map<String, Value>,
+) -> Result<Vec<Group>> {
     for name in &names {
         caller.require("admin:groups", Target::Group(name.as_str()))?;
     }
@@ -124,8 +165,10 @@ async fn user_ids(app: &App, fields: &Map<String, Value>, required: bool) -> Res
         None if required => return Err(Error::Malformed("users must be a list of user names".into())),
         None => return Ok(Vec::new()),
     };
-    let names: Vec<UserName> =
-        users.iter().map(|n| UserName::parse(n).map_err(|e| Error::Malformed(e.to_string()))).collect::<Result<_>>()?;
+    let names: Vec<UserName> = users
+        .iter()
+        .map(|n| UserName::parse(n).map_err(|e| Error::Malformed(e.to_string())))
+        .collect::<Result<_>>()?;
     let found = app.store.call(move |s| s.user_ids(&names)).await?;
     found.map_err(|missing| Error::Malformed(format!("No such user: {missing}")))
 }

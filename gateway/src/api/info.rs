@@ -71,7 +71,12 @@ pub(super) async fn metrics(State(app): State<App>, caller: Caller) -> Result<Re
     #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floating point")]
     let (users, running) = (users as f64, app.servers.running() as f64);
     app.metrics.set("jupyterhub_total_users", "Total number of users", &[], users);
-    app.metrics.set("jupyterhub_running_servers", "The number of user servers currently running", &[], running);
+    app.metrics.set(
+        "jupyterhub_running_servers",
+        "The number of user servers currently running",
+        &[],
+        running,
+    );
     let mut response = Body::from(app.metrics.render()).into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

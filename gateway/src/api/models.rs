@@ -68,7 +68,13 @@ pub(super) async fn facts(app: &App, user: User) -> Result<Facts> {
 }
 
 /// A user as the caller may see them; empty if the caller may not.
-pub(super) fn user(app: &App, caller: &Caller, facts: &Facts, sandbox: &Sandbox, stopped_too: bool) -> Map<String, Value> {
+pub(super) fn user(
+    app: &App,
+    caller: &Caller,
+    facts: &Facts,
+    sandbox: &Sandbox,
+    stopped_too: bool,
+) -> Map<String, Value> {
     let Facts { user, groups, servers } = facts;
     let name = user.name.as_str();
     let may = |scope: &str| caller.has(scope, Target::User(name));
@@ -118,13 +124,22 @@ pub(super) fn user(app: &App, caller: &Caller, facts: &Facts, sandbox: &Sandbox,
 }
 
 /// A server.
-pub(super) fn server(app: &App, caller: &Caller, user: &User, row: &Server, sandbox: &Sandbox) -> Map<String, Value> {
+pub(super) fn server(
+    app: &App,
+    caller: &Caller,
+    user: &User,
+    row: &Server,
+    sandbox: &Sandbox,
+) -> Map<String, Value> {
     let state = app.servers.state(user.id, &row.name);
     let base = cookies::user_path(&user.name);
     let (url, progress) = if row.name.is_default() {
         (base, format!("/hub/api/users/{}/server/progress", cookies::segment(user.name.as_str())))
     } else {
-        (format!("{base}{}/", row.name), format!("/hub/api/users/{}/servers/{}/progress", cookies::segment(user.name.as_str()), row.name))
+        (
+            format!("{base}{}/", row.name),
+            format!("/hub/api/users/{}/servers/{}/progress", cookies::segment(user.name.as_str()), row.name),
+        )
     };
     let mut out = Map::new();
     for (key, value) in [
@@ -173,7 +188,9 @@ pub(super) async fn token(app: &App, owner: &User, token: &Token) -> Result<Map<
     let held = Role::held_by(owner.name.as_str(), owner.admin);
     let resolved = ScopeSet::resolve(&given, owner.name.as_str());
     let members = crate::caller::members_named(app, &[&resolved, &held]).await?;
-    let scopes = ScopeSet::for_token(&given, owner.name.as_str(), &held, &|g, u| members.get(g).is_some_and(|m| m.contains(u)));
+    let scopes = ScopeSet::for_token(&given, owner.name.as_str(), &held, &|g, u| {
+        members.get(g).is_some_and(|m| m.contains(u))
+    });
     let value = json!({
         "user": owner.name.as_str(),
         "id": api_id(token.id),

@@ -24,7 +24,9 @@ impl Page {
     pub(super) fn of(args: &HashMap<String, String>, settings: &HubSettings) -> Result<Self> {
         let number = |name: &str, default: i64| match args.get(name) {
             None => Ok(default),
-            Some(text) => text.parse::<i64>().map_err(|_| Error::Malformed(format!("{name} must be a number, not {text:?}"))),
+            Some(text) => text
+                .parse::<i64>()
+                .map_err(|_| Error::Malformed(format!("{name} must be a number, not {text:?}"))),
         };
         let wide = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let offset = number("offset", 0)?.max(0);
@@ -39,7 +41,9 @@ impl Page {
             return Json(items).into_response();
         }
         let after = self.offset.saturating_add(self.limit);
-        let next = (after < total).then(|| json!({"offset": after, "limit": self.limit, "url": self.next_url(after, headers, uri)}));
+        let next = (after < total).then(
+            || json!({"offset": after, "limit": self.limit, "url": self.next_url(after, headers, uri)}),
+        );
         let body = json!({
             "items": items,
             "_pagination": {"offset": self.offset, "limit": self.limit, "total": total, "next": next},
@@ -51,10 +55,16 @@ impl Page {
 
     fn next_url(self, offset: usize, headers: &HeaderMap, uri: &Uri) -> String {
         let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("");
-        let scheme = headers.get("x-forwarded-proto").and_then(|v| v.to_str().ok()).filter(|s| *s == "https").unwrap_or("http");
-        let others = uri.query().unwrap_or("").split('&').filter(|p| {
-            !p.is_empty() && !p.starts_with("offset=") && !p.starts_with("limit=")
-        });
+        let scheme = headers
+            .get("x-forwarded-proto")
+            .and_then(|v| v.to_str().ok())
+            .filter(|s| *s == "https")
+            .unwrap_or("http");
+        let others = uri
+            .query()
+            .unwrap_or("")
+            .split('&')
+            .filter(|p| !p.is_empty() && !p.starts_with("offset=") && !p.starts_with("limit="));
         let mut query: Vec<String> = others.map(str::to_owned).collect();
         query.extend([format!("offset={offset}"), format!("limit={}", self.limit)]);
         format!("{scheme}://{host}{}?{}", uri.path(), query.join("&"))

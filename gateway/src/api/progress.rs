@@ -22,10 +22,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
 
 /// `GET …/progress`
-pub(super) async fn stream(State(app): State<App>, caller: Caller, Path(address): Path<Address>) -> Result<Response> {
+pub(super) async fn stream(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+) -> Result<Response> {
     let (user, name) = find(&app, &caller, &address, "read:servers").await?;
     row(&app, &user, &name).await?;
-    if !matches!(app.servers.state(user.id, &name), ServerState::Starting { .. } | ServerState::Ready { .. }) {
+    if !matches!(app.servers.state(user.id, &name), ServerState::Starting { .. } | ServerState::Ready { .. })
+    {
         return Err(Error::Malformed(format!("{}'s server {name:?} is not starting", user.name)));
     }
     let steps = stream::unfold(Some((app, user, name, false)), |at| async move {

@@ -1,7 +1,7 @@
 //! Servers of a user: model, start, stop, named ones.
 
-use super::models::{self, Sandbox};
 use super::body;
+use super::models::{self, Sandbox};
 use crate::app::App;
 use crate::caller::{self, Caller};
 use crate::error::{Error, Result};
@@ -28,14 +28,23 @@ pub(super) struct Address {
 }
 
 /// `GET /users/{u}/server`, `/users/{u}/servers/{s}`
-pub(super) async fn get(State(app): State<App>, caller: Caller, Path(address): Path<Address>) -> Result<Json<Value>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+) -> Result<Json<Value>> {
     let (user, name) = find(&app, &caller, &address, "read:servers").await?;
     let row = row(&app, &user, &name).await?;
     Ok(model(&app, &caller, &user, &row).await)
 }
 
 /// `POST` of the same: starts it.
-pub(super) async fn start(State(app): State<App>, caller: Caller, Path(address): Path<Address>, body: Body) -> Result<Response> {
+pub(super) async fn start(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+    body: Body,
+) -> Result<Response> {
     let (user, name) = find(&app, &caller, &address, "start:servers").await?;
     let fields = body::object(body).await?;
     // a body without our two words is the options themselves, as old clients send them
@@ -52,7 +61,12 @@ pub(super) async fn start(State(app): State<App>, caller: Caller, Path(address):
 }
 
 /// `PUT /users/{u}/servers/{s}`: makes a named server without starting it.
-pub(super) async fn create(State(app): State<App>, caller: Caller, Path(address): Path<Address>, body: Body) -> Result<Response> {
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+    body: Body,
+) -> Result<Response> {
     let (user, name) = find(&app, &caller, &address, "start:servers").await?;
     let change = change_of(&body::object(body).await?, &["user_options", "display_name"])?;
     if app.servers.exists(user.id, &name) {
@@ -65,7 +79,12 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, Path(address)
 }
 
 /// `PATCH` of the same: changes a stopped server.
-pub(super) async fn change(State(app): State<App>, caller: Caller, Path(address): Path<Address>, body: Body) -> Result<Json<Value>> {
+pub(super) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+    body: Body,
+) -> Result<Json<Value>> {
     let (user, name) = find(&app, &caller, &address, "start:servers").await?;
     let fields = body::object(body).await?;
     let change = change_of(&fields, &["user_options", "display_name", "name"])?;
@@ -74,7 +93,8 @@ pub(super) async fn change(State(app): State<App>, caller: Caller, Path(address)
         return Err(Error::Malformed(format!("{}'s server {name:?} is running; stop it first", user.name)));
     }
     let new_name = body::text(&fields, "name")?.filter(|n| *n != name.as_str());
-    let new_name = new_name.map(|n| ServerName::parse(&n).map_err(|e| Error::Malformed(e.to_string()))).transpose()?;
+    let new_name =
+        new_name.map(|n| ServerName::parse(&n).map_err(|e| Error::Malformed(e.to_string()))).transpose()?;
     if let Some(new) = &new_name {
         if name.is_default() || new.is_default() {
             return Err(Error::Malformed("the default server has no name to change".into()));
@@ -94,7 +114,12 @@ pub(super) async fn change(State(app): State<App>, caller: Caller, Path(address)
 }
 
 /// `DELETE` of the same: stops it, and with `remove: true` forgets it.
-pub(super) async fn stop(State(app): State<App>, caller: Caller, Path(address): Path<Address>, body: Body) -> Result<StatusCode> {
+pub(super) async fn stop(
+    State(app): State<App>,
+    caller: Caller,
+    Path(address): Path<Address>,
+    body: Body,
+) -> Result<StatusCode> {
     let (user, name) = find(&app, &caller, &address, "delete:servers").await?;
     let fields = body::object(body).await?;
     let remove = body::boolean(&fields, "remove")?.unwrap_or(false);
@@ -137,7 +162,12 @@ pub(crate) async fn check_limit(app: &App, user: &User, name: &ServerName) -> Re
 }
 
 /// The user and server of an address, if the caller holds `scope` on it.
-pub(super) async fn find(app: &App, caller: &Caller, address: &Address, scope: &str) -> Result<(User, ServerName)> {
+pub(super) async fn find(
+    app: &App,
+    caller: &Caller,
+    address: &Address,
+    scope: &str,
+) -> Result<(User, ServerName)> {
     let parsed = UserName::parse(&address.user);
     let user = parsed.as_ref().map_or(address.user.as_str(), UserName::as_str);
     let target = Target::Server(user, &address.server);
@@ -173,4 +203,3 @@ fn change_of(fields: &Map<String, Value>, known: &[&str]) -> Result<Change> {
     }
     Ok(Change { display_name, options: body::map(fields, "user_options")? })
 }
-

@@ -17,7 +17,11 @@ use serde_json::{Map, Value, json};
 use time::Duration;
 
 /// `GET /users/{u}/tokens`
-pub(super) async fn list(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>> {
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>> {
     let user = users::find(&app, &caller, &name, &["read:tokens"]).await?;
     let (id, now) = (user.id, app.clock.now());
     let mut out = Vec::new();
@@ -28,7 +32,11 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, Path(name): Pat
 }
 
 /// `GET /users/{u}/tokens/{id}`
-pub(super) async fn get(State(app): State<App>, caller: Caller, Path((name, id)): Path<(String, String)>) -> Result<Json<Value>> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, id)): Path<(String, String)>,
+) -> Result<Json<Value>> {
     let user = users::find(&app, &caller, &name, &["read:tokens"]).await?;
     let (row, now) = (token_id(&id)?, app.clock.now());
     let found = app.store.call(move |s| s.token_of(user.id, row, now).map(|t| t.map(|t| (user, t)))).await?;
@@ -37,7 +45,11 @@ pub(super) async fn get(State(app): State<App>, caller: Caller, Path((name, id))
 }
 
 /// `DELETE /users/{u}/tokens/{id}`
-pub(super) async fn delete(State(app): State<App>, caller: Caller, Path((name, id)): Path<(String, String)>) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path((name, id)): Path<(String, String)>,
+) -> Result<StatusCode> {
     let user = users::find(&app, &caller, &name, &["tokens"]).await?;
     let row = token_id(&id)?;
     let owner = user.id;
@@ -50,8 +62,14 @@ pub(super) async fn delete(State(app): State<App>, caller: Caller, Path((name, i
 }
 
 /// `POST /users/{u}/tokens`: the only time a token is shown.
-pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): Path<String>, request: Request) -> Result<Response> {
-    let address = request.extensions().get::<Peer>().map_or_else(|| "unknown".to_owned(), |_| peer_address(&request));
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response> {
+    let address =
+        request.extensions().get::<Peer>().map_or_else(|| "unknown".to_owned(), |_| peer_address(&request));
     let fields = body::object(request.into_body()).await?;
     let (owner, by) = owner(&app, &caller, &name, &fields, &address).await?;
     body::only(&fields, &["note", "expires_in", "scopes", "roles", "auth"])?;
@@ -60,7 +78,8 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): P
         None | Some(Value::Null) => None,
         Some(v) => {
             let seconds = v.as_i64().filter(|s| (1..=100 * 365 * 86_400).contains(s));
-            let seconds = seconds.ok_or_else(|| Error::Malformed("expires_in must be a whole number of seconds".into()))?;
+            let seconds = seconds
+                .ok_or_else(|| Error::Malformed("expires_in must be a whole number of seconds".into()))?;
             Some(now + Duration::seconds(seconds))
         }
     };
@@ -131,7 +150,9 @@ async fn wanted(app: &App, owner: &User, fields: &Map<String, Value>) -> Result<
     let members = crate::caller::members_named(app, &[&resolved, &held]).await?;
     let member = |g: &str, u: &str| members.get(g).is_some_and(|m| m.contains(u));
     match held.first_beyond(&resolved, &member) {
-        Some(beyond) => Err(Error::Malformed(format!("{} does not hold {beyond}, so no token of theirs can", owner.name))),
+        Some(beyond) => {
+            Err(Error::Malformed(format!("{} does not hold {beyond}, so no token of theirs can", owner.name)))
+        }
         None => Ok(scopes),
     }
 }

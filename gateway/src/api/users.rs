@@ -58,7 +58,11 @@ pub(super) async fn list(
             "active" => users.retain(|u| of(u).active),
             "ready" => users.retain(|u| of(u).ready),
             "inactive" => users.retain(|u| !of(u).active),
-            other => return Err(Error::Malformed(format!("unknown state {other:?}; use active, ready or inactive"))),
+            other => {
+                return Err(Error::Malformed(format!(
+                    "unknown state {other:?}; use active, ready or inactive"
+                )));
+            }
         }
     }
     sort(&mut users, args.get("sort").map_or("id", String::as_str))?;
@@ -97,7 +101,9 @@ fn sort(users: &mut [User], by: &str) -> Result<()> {
         "name" => users.sort_by(|a, b| a.name.cmp(&b.name)),
         // whoever was never seen comes last when the latest come first
         "last_activity" => users.sort_by_key(|u| (Reverse(u.last_activity.is_none()), u.last_activity, u.id)),
-        other => return Err(Error::Malformed(format!("cannot sort by {other:?}; use id, name or last_activity"))),
+        other => {
+            return Err(Error::Malformed(format!("cannot sort by {other:?}; use id, name or last_activity")));
+        }
     }
     if descending {
         users.reverse();
@@ -111,7 +117,8 @@ pub(super) async fn create_many(State(app): State<App>, caller: Caller, body: Bo
     let fields = body::object(body).await?;
     body::only(&fields, &["usernames", "admin"])?;
     let names = body::texts(&fields, "usernames")?.filter(|n| !n.is_empty());
-    let names = names.ok_or_else(|| Error::Malformed("usernames must be a list with at least one name".into()))?;
+    let names =
+        names.ok_or_else(|| Error::Malformed("usernames must be a list with at least one name".into()))?;
     if names.len() > 10_000 {
         return Err(Error::Malformed("at most 10000 users at once".into()));
     }
@@ -161,7 +168,12 @@ pub(super) async fn get(
 }
 
 /// `POST /users/{u}`
-pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<Response> {
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response> {
     caller.require("admin:users", Target::List)?;
     let name = UserName::parse(&name).map_err(|e| Error::Malformed(e.to_string()))?;
     caller.require("admin:users", Target::User(name.as_str()))?;
@@ -170,7 +182,9 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, Path(name): P
     let admin = may_make_admin(&caller, body::boolean(&fields, "admin")?)?;
     let (wanted, now) = (name.clone(), app.clock.now());
     let made = app.store.call(move |s| s.add_users(&[wanted], admin, now)).await?;
-    let Some(user) = made.into_iter().next() else { return Err(Error::Conflict(format!("User {name} already exists"))) };
+    let Some(user) = made.into_iter().next() else {
+        return Err(Error::Conflict(format!("User {name} already exists")));
+    };
     tracing::info!(user.name = %user.name, admin, "user created");
     let facts = Facts { user, groups: Vec::new(), servers: Vec::new() };
     let model = models::user(&app, &caller, &facts, &Sandbox::default(), false);
@@ -195,7 +209,8 @@ pub(super) async fn change(
         may_make_admin(&caller, admin)?;
     }
     let new_name = body::text(&fields, "name")?;
-    let new_name = new_name.map(|n| UserName::parse(&n).map_err(|e| Error::Malformed(e.to_string()))).transpose()?;
+    let new_name =
+        new_name.map(|n| UserName::parse(&n).map_err(|e| Error::Malformed(e.to_string()))).transpose()?;
     if let Some(new) = new_name.as_ref().filter(|n| **n != user.name) {
         let wanted = new.clone();
         if app.store.call(move |s| s.user(&wanted)).await?.is_some() {
@@ -204,7 +219,10 @@ pub(super) async fn change(
         let id = user.id;
         let servers = app.store.call(move |s| s.servers_of(id)).await?;
         if servers.iter().any(|s| app.servers.state(id, &s.name).is_active()) {
-            return Err(Error::Malformed(format!("stop the servers of {} before the name is changed", user.name)));
+            return Err(Error::Malformed(format!(
+                "stop the servers of {} before the name is changed",
+                user.name
+            )));
         }
     }
     let id = user.id;
@@ -222,7 +240,11 @@ pub(super) async fn change(
 }
 
 /// `DELETE /users/{u}`: stops everything of the user; the home folder stays for an administrator to keep or remove.
-pub(super) async fn delete(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode> {
     let user = find(&app, &caller, &name, &["delete:users"]).await?;
     if caller.user().is_some_and(|me| me.id == user.id) {
         return Err(Error::Malformed("Cannot delete yourself!".into()));
@@ -237,11 +259,20 @@ pub(super) async fn delete(State(app): State<App>, caller: Caller, Path(name): P
 }
 
 /// `POST /users/{u}/activity`
-pub(super) async fn activity(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Body) -> Result<StatusCode> {
+pub(super) async fn activity(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<StatusCode> {
     let user = find(&app, &caller, &name, &["users:activity"]).await?;
     let fields = match body::optional(body).await? {
         Some(Value::Object(map)) => map,
-        _ => return Err(Error::Malformed("the body must be an object with last_activity, servers or both".into())),
+        _ => {
+            return Err(Error::Malformed(
+                "the body must be an object with last_activity, servers or both".into(),
+            ));
+        }
     };
     let now = app.clock.now();
     let of_user = body::text(&fields, "last_activity")?.map(|t| moment(&t, now)).transpose()?;
@@ -251,8 +282,10 @@ pub(super) async fn activity(State(app): State<App>, caller: Caller, Path(name):
     }
     let mut touched: Vec<(ServerName, OffsetDateTime)> = Vec::new();
     for (server, value) in servers.unwrap_or_default() {
-        let parsed = ServerName::parse(&server).ok().filter(|s| s.is_default() || app.servers.exists(user.id, s));
-        let server = parsed.ok_or_else(|| Error::Malformed(format!("no such server: {}/{server}", user.name)))?;
+        let parsed =
+            ServerName::parse(&server).ok().filter(|s| s.is_default() || app.servers.exists(user.id, s));
+        let server =
+            parsed.ok_or_else(|| Error::Malformed(format!("no such server: {}/{server}", user.name)))?;
         let empty = Map::new();
         let time = body::text(value.as_object().unwrap_or(&empty), "last_activity")?;
         let time = time.ok_or_else(|| Error::Malformed("every server needs last_activity".into()))?;
@@ -271,7 +304,11 @@ pub(super) async fn activity(State(app): State<App>, caller: Caller, Path(name):
 }
 
 /// `GET /authorizations/token/{token}`: whose token this is (kept for old clients).
-pub(super) async fn of_token(State(app): State<App>, caller: Caller, Path(token): Path<String>) -> Result<Json<Value>> {
+pub(super) async fn of_token(
+    State(app): State<App>,
+    caller: Caller,
+    Path(token): Path<String>,
+) -> Result<Json<Value>> {
     caller.signed_in()?;
     let missing = || Error::NotFound("no such token".into());
     let hash = Secret::presented(&token).ok_or_else(missing)?.hash();

@@ -109,7 +109,10 @@ pub(super) fn user(command: UserCommand) -> Result<ExitCode, Fatal> {
             let (password, made) = password(&config, args.password_stdin)?;
             let hash = accounts::hash(&password).map_err(Fatal::internal)?;
             let added = store.add_users(std::slice::from_ref(&name), args.admin, now)?;
-            let user = added.into_iter().next().ok_or_else(|| Fatal::usage(format!("user {name} exists already")))?;
+            let user = added
+                .into_iter()
+                .next()
+                .ok_or_else(|| Fatal::usage(format!("user {name} exists already")))?;
             store.set_password_hash(user.id, &hash, now)?;
             println!("user {name} is added{}", if args.admin { " as administrator" } else { "" });
             tell(made, &password);
@@ -117,7 +120,9 @@ pub(super) fn user(command: UserCommand) -> Result<ExitCode, Fatal> {
         UserCommand::List(place) => {
             let (_, store) = open(&place)?;
             for u in store.users()? {
-                let seen = u.last_activity.map_or_else(|| "never seen".to_owned(), |t| format!("last seen {}", iso(t)));
+                let seen = u
+                    .last_activity
+                    .map_or_else(|| "never seen".to_owned(), |t| format!("last seen {}", iso(t)));
                 println!("{:<24} {:<6} {seen}", u.name, if u.admin { "admin" } else { "user" });
             }
         }
@@ -153,8 +158,11 @@ pub(super) fn token(command: TokenCommand) -> Result<ExitCode, Fatal> {
         TokenCommand::Create(args) => {
             let (_, mut store) = open(&args.named.place)?;
             let user = find(&store, &args.named.name)?;
-            let scopes: Vec<Scope> =
-                args.scopes.iter().map(|s| Scope::parse(s).map_err(Fatal::usage)).collect::<Result<_, _>>()?;
+            let scopes: Vec<Scope> = args
+                .scopes
+                .iter()
+                .map(|s| Scope::parse(s).map_err(Fatal::usage))
+                .collect::<Result<_, _>>()?;
             let held = Role::held_by(user.name.as_str(), user.admin);
             let wanted = ScopeSet::resolve(&scopes, user.name.as_str());
             if let Some(beyond) = held.first_beyond(&wanted, &|_, _| false) {
@@ -180,13 +188,20 @@ pub(super) fn token(command: TokenCommand) -> Result<ExitCode, Fatal> {
             let user = find(&store, &args.name)?;
             for t in store.tokens_of(user.id, now)? {
                 let expires = t.expires.map_or_else(|| "never".to_owned(), iso);
-                println!("{:<6} {}…  expires {expires}  {}  {}", api_id(t.id), t.prefix, t.scopes.join(","), t.note);
+                println!(
+                    "{:<6} {}…  expires {expires}  {}  {}",
+                    api_id(t.id),
+                    t.prefix,
+                    t.scopes.join(","),
+                    t.note
+                );
             }
         }
         TokenCommand::Revoke(args) => {
             let (_, mut store) = open(&args.named.place)?;
             let user = find(&store, &args.named.name)?;
-            let id = parse_api_id(&args.id).ok_or_else(|| Fatal::usage(format!("{} is no token id", args.id)))?;
+            let id =
+                parse_api_id(&args.id).ok_or_else(|| Fatal::usage(format!("{} is no token id", args.id)))?;
             if !store.delete_token(user.id, id)? {
                 return Err(Fatal::usage(format!("{} has no token {}", user.name, args.id)));
             }
@@ -219,7 +234,10 @@ fn password(config: &Config, stdin: bool) -> Result<(String, bool), Fatal> {
         eprint!("New password: ");
     }
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(|e| Fatal::usage(format!("cannot read the password: {e}")))?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|e| Fatal::usage(format!("cannot read the password: {e}")))?;
     let password = line.trim_end_matches(['\r', '\n']).to_owned();
     match accounts::objection(&password, config.auth.min_password) {
         Some(why) => Err(Fatal::usage(why)),

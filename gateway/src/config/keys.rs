@@ -36,10 +36,22 @@ pub const TABLES: &[Table] = &[
         name: "gateway",
         about: "Where the gateway listens and as whom it runs.",
         keys: &[
-            Key("host", "\"127.0.0.1\"", "Address to listen on. Put an HTTPS proxy in front before you open it to a network."),
+            Key(
+                "host",
+                "\"127.0.0.1\"",
+                "Address to listen on. Put an HTTPS proxy in front before you open it to a network.",
+            ),
             Key("port", "8000", "Port to listen on; 0 takes a free one."),
-            Key("user", "\"carrel\"", "The user that a gateway started by root becomes. A user that does not exist is taken as a number, else as uid 1500."),
-            Key("https", "false", "Set it when browsers reach the gateway over HTTPS only: cookies are then marked Secure."),
+            Key(
+                "user",
+                "\"carrel\"",
+                "The user that a gateway started by root becomes. A user that does not exist is taken as a number, else as uid 1500.",
+            ),
+            Key(
+                "https",
+                "false",
+                "Set it when browsers reach the gateway over HTTPS only: cookies are then marked Secure.",
+            ),
             Key("threads", "0", "Threads that answer requests; 0 is one per processor, at most 8."),
             Key("max_connections", "4096", "Connections at once; more wait."),
             Key("max_body", "\"32MiB\"", "Largest request body, except files."),
@@ -50,7 +62,11 @@ pub const TABLES: &[Table] = &[
         name: "log",
         about: "What is logged, to standard error.",
         keys: &[
-            Key("format", "\"auto\"", "\"pretty\", \"json\", or \"auto\": readable at a terminal, JSON otherwise."),
+            Key(
+                "format",
+                "\"auto\"",
+                "\"pretty\", \"json\", or \"auto\": readable at a terminal, JSON otherwise.",
+            ),
             Key("level", "\"info\"", "error, warn, info, debug or trace."),
         ],
     },
@@ -58,8 +74,16 @@ pub const TABLES: &[Table] = &[
         name: "paths",
         about: "Where things lie. The state folder is the one that holds this file.",
         keys: &[
-            Key("prefix", "", "Programs and JupyterLab's files; normally the folder above the `bin` that carrel runs from."),
-            Key("runtime", "", "Sockets and jails; normally /run/carrel/… for root, $XDG_RUNTIME_DIR/carrel/… for others."),
+            Key(
+                "prefix",
+                "",
+                "Programs and JupyterLab's files; normally the folder above the `bin` that carrel runs from.",
+            ),
+            Key(
+                "runtime",
+                "",
+                "Sockets and jails; normally /run/carrel/… for root, $XDG_RUNTIME_DIR/carrel/… for others.",
+            ),
         ],
     },
     Table {
@@ -67,7 +91,11 @@ pub const TABLES: &[Table] = &[
         about: "Local accounts.",
         keys: &[
             Key("login_days", "14", "Days until a browser must sign in again."),
-            Key("first_users", "true", "Make the users admin and demo at the first start, and print their passwords once."),
+            Key(
+                "first_users",
+                "true",
+                "Make the users admin and demo at the first start, and print their passwords once.",
+            ),
             Key("tries_per_name", "8", "Wrong passwords for one name before it must wait."),
             Key("tries_per_address", "40", "Wrong passwords from one address before it must wait."),
             Key("wait_seconds", "60", "How long it waits."),
@@ -90,35 +118,63 @@ pub const TABLES: &[Table] = &[
         keys: &[
             Key("default", "\"carrel\"", "The kernel that new notebooks get."),
             Key("per_user", "20", "Kernels that one user may run at once."),
-            Key("idle_seconds", "0", "End kernels that have neither work nor a browser for this long; 0 is never."),
+            Key(
+                "idle_seconds",
+                "0",
+                "End kernels that have neither work nor a browser for this long; 0 is never.",
+            ),
         ],
     },
     Table {
         name: "sandbox",
         about: "How jails are built. Changes take effect after `carrel stop`.",
         keys: &[
-            Key("mode", "\"auto\"", "\"root\", \"userns\", or \"auto\": root for root, userns for others. \"degraded\" (no namespaces) must be named."),
-            Key("required", "[]", "Layers without which no jail starts; empty takes all that the mode can give on an ordinary kernel."),
+            Key(
+                "mode",
+                "\"auto\"",
+                "\"root\", \"userns\", or \"auto\": root for root, userns for others. \"degraded\" (no namespaces) must be named.",
+            ),
+            Key(
+                "required",
+                "[]",
+                "Layers without which no jail starts; empty takes all that the mode can give on an ordinary kernel.",
+            ),
             Key("uid_base", "200000", "The first uid given to users in mode root."),
             Key("uid_count", "60000", "How many uids may be given."),
             Key("max_jails", "2000", "Jails at once."),
         ],
     },
-    Table { name: "limits.kernel", about: "Bounds of one kernel. What is not set keeps the sandbox's default.", keys: LIMIT },
+    Table {
+        name: "limits.kernel",
+        about: "Bounds of one kernel. What is not set keeps the sandbox's default.",
+        keys: LIMIT,
+    },
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
     Table {
         name: "engine",
         about: "The data engine.",
         keys: &[
-            Key("memory_limit", "\"1GiB\"", "Memory that the queries of one session may use together; more spills to disk or fails."),
+            Key(
+                "memory_limit",
+                "\"1GiB\"",
+                "Memory that the queries of one session may use together; more spills to disk or fails.",
+            ),
             Key("spill_limit", "\"8GiB\"", "Disk that spilling may use."),
             Key("tables_limit", "\"8GiB\"", "Disk that session tables may use together."),
             Key("batch_size", "8192", "Rows per batch."),
             Key("max_result_rows", "0", "A result with more rows ends with an error; 0 is no limit."),
             Key("threads", "0", "Threads per running query; 0 is one per processor."),
-            Key("concurrent_queries", "4", "Queries of one session that compute at the same time; more wait."),
-            Key("idle_seconds", "600", "The engine ends after this long without work and comes back with the next query; 0 is never."),
+            Key(
+                "concurrent_queries",
+                "4",
+                "Queries of one session that compute at the same time; more wait.",
+            ),
+            Key(
+                "idle_seconds",
+                "600",
+                "The engine ends after this long without work and comes back with the next query; 0 is never.",
+            ),
         ],
     },
 ];
@@ -157,7 +213,9 @@ pub fn template(prefix: Option<&Path>, port: Option<u16>) -> String {
         for Key(name, default, about) in table.keys {
             let chosen = match (table.name, *name) {
                 ("gateway", "port") => port.map(|p| p.to_string()),
-                ("paths", "prefix") => prefix.map(|p| toml::Value::from(p.to_string_lossy().as_ref()).to_string()),
+                ("paths", "prefix") => {
+                    prefix.map(|p| toml::Value::from(p.to_string_lossy().as_ref()).to_string())
+                }
                 _ => None,
             };
             let _ = writeln!(out, "# {about}");
@@ -180,7 +238,8 @@ pub fn document() -> String {
          code 64). Sizes are numbers of bytes or texts such as `\"512MiB\"`. This page is made from the program's own list of keys.\n",
     );
     for table in TABLES {
-        let _ = write!(out, "\n## `[{}]`\n\n{}\n\n| key | default | |\n|---|---|---|\n", table.name, table.about);
+        let _ =
+            write!(out, "\n## `[{}]`\n\n{}\n\n| key | default | |\n|---|---|---|\n", table.name, table.about);
         for Key(name, default, about) in table.keys {
             let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
             let _ = writeln!(out, "| `{name}` | {default} | {} |", about.replace('|', "\\|"));
@@ -241,8 +300,13 @@ fn children(path: &str) -> Vec<&'static str> {
 fn unknown(text: &str, path: &str, key: &str, known: &[&'static str]) -> String {
     let place = line_of(text, key).or_else(|| line_of(text, &format!("{path}.{key}")));
     let place = place.map_or_else(String::new, |n| format!("line {n}: "));
-    let what = if path.is_empty() { format!("unknown table [{key}]") } else { format!("unknown key {key} in [{path}]") };
+    let what = if path.is_empty() {
+        format!("unknown table [{key}]")
+    } else {
+        format!("unknown key {key} in [{path}]")
+    };
     let meant = nearest(key, known.iter().copied());
-    let meant = meant.map_or_else(|| format!("; known are: {}", known.join(", ")), |m| format!("; did you mean {m}?"));
+    let meant = meant
+        .map_or_else(|| format!("; known are: {}", known.join(", ")), |m| format!("; did you mean {m}?"));
     format!("{place}{what}{meant}")
 }

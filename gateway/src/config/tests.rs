@@ -12,7 +12,9 @@ fn all_defaults() -> String {
     keys::template(None, None)
         .lines()
         .map(|l| match l.strip_prefix("# ") {
-            Some(rest) if rest.split_once(" = ").is_some_and(|(k, v)| !k.contains(' ') && !v.is_empty()) => rest.to_owned(),
+            Some(rest) if rest.split_once(" = ").is_some_and(|(k, v)| !k.contains(' ') && !v.is_empty()) => {
+                rest.to_owned()
+            }
             _ => l.to_owned(),
         })
         .take_while(|l| !l.starts_with("# Data."))
@@ -26,7 +28,10 @@ fn the_template_is_valid_and_says_the_real_defaults() {
     let mut defaults = Config::defaults(Path::new("/state"));
     defaults.engine = from_template.engine.clone();
     assert_eq!(format!("{from_template:?}"), format!("{defaults:?}"));
-    assert_eq!(format!("{:?}", parse(&keys::template(None, None)).unwrap().gateway), format!("{:?}", Gateway::default()));
+    assert_eq!(
+        format!("{:?}", parse(&keys::template(None, None)).unwrap().gateway),
+        format!("{:?}", Gateway::default())
+    );
     assert!(from_template.engine.contains_key("memory_limit"));
 }
 

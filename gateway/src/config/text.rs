@@ -14,11 +14,12 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> String {
 
 /// The line that a key stands on, for a message.
 pub(super) fn line_of(text: &str, needle: &str) -> Option<usize> {
-    text.lines().position(|l| {
-        let l = l.trim_start().trim_start_matches('[').trim_start();
-        l.strip_prefix(needle).is_some_and(|after| after.trim_start().starts_with(['=', ']', '.']))
-    })
-    .map(|n| n + 1)
+    text.lines()
+        .position(|l| {
+            let l = l.trim_start().trim_start_matches('[').trim_start();
+            l.strip_prefix(needle).is_some_and(|after| after.trim_start().starts_with(['=', ']', '.']))
+        })
+        .map(|n| n + 1)
 }
 
 /// The known word that looks most like `wrong`.
@@ -26,7 +27,13 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     known
         .into_iter()
         // "memory" means memory_limit, however much is missing
-        .map(|k| if wrong.len() >= 4 && k.starts_with(wrong) { (1, k) } else { (strsim::damerau_levenshtein(wrong, k), k) })
+        .map(|k| {
+            if wrong.len() >= 4 && k.starts_with(wrong) {
+                (1, k)
+            } else {
+                (strsim::damerau_levenshtein(wrong, k), k)
+            }
+        })
         .filter(|(distance, k)| *distance <= 1 + k.len() / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)

@@ -126,7 +126,9 @@ impl Answer {
     fn cookie(&self, name: &str, path: &str) -> Option<String> {
         let want = (format!("{name}="), format!("; Path={path};"));
         let all = self.headers.get_all("set-cookie").iter().map(|v| v.to_str().unwrap());
-        all.filter(|c| c.starts_with(&want.0) && c.contains(&want.1)).map(|c| c[want.0.len()..].split(';').next().unwrap().to_owned()).next()
+        all.filter(|c| c.starts_with(&want.0) && c.contains(&want.1))
+            .map(|c| c[want.0.len()..].split(';').next().unwrap().to_owned())
+            .next()
     }
 }
 
@@ -249,7 +251,10 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
             let headers: Vec<(&str, &str)> = header.iter().map(|(n, v)| (*n, v.as_str())).collect();
             let got = w.ask(method, &fill(path), &headers, "").await;
             if got.status != *want {
-                wrong.push(format!("{method} {path} as {who:?}: {} instead of {want}: {}", got.status, got.text));
+                wrong.push(format!(
+                    "{method} {path} as {who:?}: {} instead of {want}: {}",
+                    got.status, got.text
+                ));
             }
             if !page && got.status >= 400 {
                 let json: serde_json::Value = serde_json::from_str(&got.text).unwrap();
@@ -263,7 +268,11 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
 #[tokio::test]
 async fn the_door_opens_for_whoever_may_enter() {
     let w = World::new().await;
-    let (ada, bob, root) = (w.token("ada", &["inherit"]).await, w.token("bob", &["inherit"]).await, w.token("root", &["inherit"]).await);
+    let (ada, bob, root) = (
+        w.token("ada", &["inherit"]).await,
+        w.token("bob", &["inherit"]).await,
+        w.token("root", &["inherit"]).await,
+    );
     // stopped: pages lead to the Hub, programs are told
     assert_eq!(w.ask("GET", "/user/bob/lab", &[], "").await.header("location"), "/hub/user/bob/lab");
     let r = w.ask("GET", "/user/bob/api/status", &[("authorization", &bob)], "").await;
@@ -290,9 +299,16 @@ async fn the_door_opens_for_whoever_may_enter() {
         let headers: Vec<(&str, &str)> = token.map(|t| ("authorization", t.as_str())).into_iter().collect();
         assert_eq!(w.ask("GET", path, &headers, "").await.status, want, "{path} {token:?}");
     }
-    assert_eq!(w.ask("GET", "/user/bob/lab", &[], "").await.header("location"), "/hub/enter?next=%2Fuser%2Fbob%2Flab");
+    assert_eq!(
+        w.ask("GET", "/user/bob/lab", &[], "").await.header("location"),
+        "/hub/enter?next=%2Fuser%2Fbob%2Flab"
+    );
     let url = format!("/user/bob/api/status?token={}", bob.trim_start_matches("token "));
-    assert_eq!(w.ask("GET", &url, &[], "").await.status, 403, "a token in the address is only for websockets");
+    assert_eq!(
+        w.ask("GET", &url, &[], "").await.status,
+        403,
+        "a token in the address is only for websockets"
+    );
     let ws = [("upgrade", "websocket"), ("connection", "upgrade")];
     assert_eq!(w.ask("GET", &url, &ws, "").await.status, 200);
 }
@@ -320,7 +336,8 @@ async fn a_cookie_writes_only_with_its_form_token() {
     let user_cookie = keys.user_cookie(login, &name("ada"));
     let good = keys.xsrf(Some(login), "/user/ada/");
     let hub = keys.xsrf(Some(login), HUB_PATH);
-    let cookie = |xsrf: &str| format!("{}={user_cookie}; {XSRF}={xsrf}", cookies::user_cookie_name(&name("ada")));
+    let cookie =
+        |xsrf: &str| format!("{}={user_cookie}; {XSRF}={xsrf}", cookies::user_cookie_name(&name("ada")));
     for (kept, sent, want) in [
         (good.as_str(), Some(good.as_str()), 201),
         (&good, None, 403),
@@ -331,7 +348,11 @@ async fn a_cookie_writes_only_with_its_form_token() {
         let cookie = cookie(kept);
         let mut headers = vec![("cookie", cookie.as_str())];
         headers.extend(sent.map(|s| ("x-xsrftoken", s)));
-        assert_eq!(w.ask("POST", "/user/ada/api/kernels", &headers, "").await.status, want, "{kept} {sent:?}");
+        assert_eq!(
+            w.ask("POST", "/user/ada/api/kernels", &headers, "").await.status,
+            want,
+            "{kept} {sent:?}"
+        );
         let read = w.ask("GET", "/user/ada/api/status", &headers[..1], "").await;
         assert_eq!(read.status, 200);
     }
@@ -362,19 +383,35 @@ async fn signing_in_and_out() {
     let jar = format!("{XSRF}={xsrf}");
     let form = |password: &str| format!("username=ada&password={password}&_xsrf={xsrf}");
     let wrong = w.ask("POST", "/hub/login", &[("cookie", &jar)], &form("nope")).await;
-    assert!(wrong.status == 403 && wrong.text.contains("Invalid user name or password") && wrong.cookie(LOGIN, HUB_PATH).is_none());
-    assert_eq!(w.ask("POST", "/hub/login", &[], &form("ada-pass-12")).await.status, 403, "no cookie, no login");
-    let evil = w.ask("POST", "/hub/login?next=%2F%2Fevil.example", &[("cookie", &jar)], &form("ada-pass-12")).await;
+    assert!(
+        wrong.status == 403
+            && wrong.text.contains("Invalid user name or password")
+            && wrong.cookie(LOGIN, HUB_PATH).is_none()
+    );
+    assert_eq!(
+        w.ask("POST", "/hub/login", &[], &form("ada-pass-12")).await.status,
+        403,
+        "no cookie, no login"
+    );
+    let evil =
+        w.ask("POST", "/hub/login?next=%2F%2Fevil.example", &[("cookie", &jar)], &form("ada-pass-12")).await;
     assert_eq!((evil.status, evil.header("location")), (302, "/hub/"));
-    let done = w.ask("POST", "/hub/login?next=%2Fhub%2Ftoken", &[("cookie", &jar)], &form("ada-pass-12")).await;
+    let done =
+        w.ask("POST", "/hub/login?next=%2Fhub%2Ftoken", &[("cookie", &jar)], &form("ada-pass-12")).await;
     assert_eq!((done.status, done.header("location")), (302, "/hub/token"));
     let login = done.cookie(LOGIN, HUB_PATH).unwrap();
-    assert!(done.cookie("jupyterhub-user-ada", "/user/ada/").is_some() && done.cookie("jupyterhub-session-id", "/").is_some());
+    assert!(
+        done.cookie("jupyterhub-user-ada", "/user/ada/").is_some()
+            && done.cookie("jupyterhub-session-id", "/").is_some()
+    );
     assert_ne!(done.cookie(XSRF, HUB_PATH).unwrap(), xsrf);
     let jar = format!("{LOGIN}={login}");
     assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.status, 200);
     w.ask("GET", "/hub/logout", &[("cookie", &jar)], "").await;
-    assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.header("location"), "/hub/login?next=%2Fhub%2Fhome");
+    assert_eq!(
+        w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.header("location"),
+        "/hub/login?next=%2Fhub%2Fhome"
+    );
     for forged in ["forged", &"x".repeat(5000), "Yh2!|forged|sig"] {
         let jar = format!("{LOGIN}={forged}");
         assert_eq!(w.ask("GET", "/hub/home", &[("cookie", &jar)], "").await.status, 302);
@@ -388,7 +425,13 @@ async fn a_panic_is_one_failed_request() {
     let bob = w.token("bob", &["inherit"]).await;
     let r = w.ask("GET", "/user/bob/api/broken", &[("authorization", &bob)], "").await;
     assert_eq!(r.status, 500);
-    assert!(!r.text.contains("on purpose") && r.text.contains("reference") && !r.header("x-request-id").is_empty(), "{}", r.text);
+    assert!(
+        !r.text.contains("on purpose")
+            && r.text.contains("reference")
+            && !r.header("x-request-id").is_empty(),
+        "{}",
+        r.text
+    );
     assert_eq!(w.ask("GET", "/hub/health", &[], "").await.status, 200);
 }
 
@@ -399,7 +442,10 @@ async fn oversized_and_unknown_things_are_refused_in_shape() {
     let h = [("authorization", root.as_str())];
     let big = format!("{{\"usernames\": [\"{}\"]}}", "x".repeat(2 << 20));
     assert_eq!(w.ask("POST", "/hub/api/users", &h, &big).await.status, 413);
-    assert_eq!(w.ask("GET", "/hub/api/nothing/here", &h, "").await.text, "{\"message\":\"there is no such route in the Hub's API\",\"status\":404}");
+    assert_eq!(
+        w.ask("GET", "/hub/api/nothing/here", &h, "").await.text,
+        "{\"message\":\"there is no such route in the Hub's API\",\"status\":404}"
+    );
     let r = w.ask("DELETE", "/hub/api/info", &h, "").await;
     assert!(r.status == 405 && r.text.contains("\"status\":405"), "{}", r.text);
     let r = w.ask("GET", "/nowhere", &[], "").await;

@@ -119,7 +119,12 @@ pub(super) async fn token_action(
     token_page(&app, &caller, &headers, Some(&secret)).await
 }
 
-async fn token_page(app: &App, caller: &Caller, headers: &HeaderMap, fresh: Option<&Secret>) -> Result<Response> {
+async fn token_page(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    fresh: Option<&Secret>,
+) -> Result<Response> {
     let (id, now) = (caller.signed_in()?.id, app.clock.now());
     let rows = app.store.call(move |s| s.tokens_of(id, now)).await?;
     let tokens: Vec<TokenRow> = rows

@@ -22,17 +22,24 @@ pub(super) async fn root(State(app): State<App>, caller: Caller) -> Result<Respo
 /// `/hub/enter?next=/user/ada/…`: gives a signed-in browser the cookie for that user's pages, if it may have it.
 pub(super) async fn enter(State(app): State<App>, caller: Caller, Query(args): Args) -> Result<Response> {
     caller.signed_in()?;
-    let next = args.get("next").and_then(|n| safe_next(n)).ok_or_else(|| Error::Malformed("next is missing".into()))?;
+    let next = args
+        .get("next")
+        .and_then(|n| safe_next(n))
+        .ok_or_else(|| Error::Malformed("next is missing".into()))?;
     let segment = next.strip_prefix("/user/").and_then(|rest| rest.split(['/', '?']).next()).unwrap_or("");
     let name = percent_decode_str(segment).decode_utf8().ok().and_then(|n| UserName::parse(&n).ok());
-    let Some(name) = name else { return Err(Error::Malformed("next must be an address below /user/".into())) };
+    let Some(name) = name else {
+        return Err(Error::Malformed("next must be an address below /user/".into()));
+    };
     let path = next.split('?').next().unwrap_or("");
-    let server = path.splitn(5, '/').nth(3).unwrap_or("");
+    let server = path.split('/').nth(3).unwrap_or("");
     let wanted = name.clone();
     let user = app.store.call(move |s| s.user(&wanted)).await?;
     let target = Target::Server(name.as_str(), "");
     let owner = user.as_ref().map(|u| u.id);
-    let named = ServerName::parse(server).ok().filter(|s| owner.is_some_and(|id| !s.is_default() && app.servers.exists(id, s)));
+    let named = ServerName::parse(server)
+        .ok()
+        .filter(|s| owner.is_some_and(|id| !s.is_default() && app.servers.exists(id, s)));
     let allowed = match &named {
         Some(s) => caller.has("access:servers", Target::Server(name.as_str(), s.as_str())),
         None => caller.has("access:servers", target),
@@ -47,7 +54,11 @@ pub(super) async fn enter(State(app): State<App>, caller: Caller, Query(args): A
 }
 
 /// `/hub/user-redirect/{path}`: the same path on the caller's own server.
-pub(super) async fn user_redirect(State(app): State<App>, caller: Caller, OriginalUri(uri): OriginalUri) -> Result<Response> {
+pub(super) async fn user_redirect(
+    State(app): State<App>,
+    caller: Caller,
+    OriginalUri(uri): OriginalUri,
+) -> Result<Response> {
     let user = caller.signed_in()?;
     let rest = uri.path().strip_prefix("/hub/user-redirect").unwrap_or("").trim_start_matches('/');
     let query = uri.query().map_or_else(String::new, |q| format!("?{q}"));
@@ -81,7 +92,10 @@ pub(super) fn give_user_cookies(app: &App, response: &mut Response, login: i64, 
     let value = app.keys.user_cookie(login, user);
     let name = cookies::user_cookie_name(user);
     let headers = response.headers_mut();
-    cookies::set(headers, Write { name: &name, value: &value, path: &path, http_only: true, max_age, secure });
+    cookies::set(
+        headers,
+        Write { name: &name, value: &value, path: &path, http_only: true, max_age, secure },
+    );
     let xsrf = app.keys.xsrf(Some(login), &path);
     cookies::set(headers, Write { name: XSRF, value: &xsrf, path: &path, http_only: false, max_age, secure });
 }
@@ -110,10 +124,26 @@ mod tests {
             assert_eq!(safe_next(good).as_deref(), Some(good));
         }
         for evil in [
-            "http://evil.example/", "https://evil.example", "//evil.example/", "///evil.example", "////evil.example/x",
-            "\\\\evil.example", "/\\evil.example", "http:evil.example", "javascript:alert(1)", "http://127.0.0.1@evil.example/",
-            "evil.example/x", "\thttp://evil.example", "http://evil.example\\@127.0.0.1/", "/%09/evil.example",
-            "//127.0.0.1.evil.example/", "/%5Cevil.example", "/%2Fevil.example", "/a\r\nSet-Cookie: x=1", "", "/é",
+            "http://evil.example/",
+            "https://evil.example",
+            "//evil.example/",
+            "///evil.example",
+            "////evil.example/x",
+            "\\\\evil.example",
+            "/\\evil.example",
+            "http:evil.example",
+            "javascript:alert(1)",
+            "http://127.0.0.1@evil.example/",
+            "evil.example/x",
+            "\thttp://evil.example",
+            "http://evil.example\\@127.0.0.1/",
+            "/%09/evil.example",
+            "//127.0.0.1.evil.example/",
+            "/%5Cevil.example",
+            "/%2Fevil.example",
+            "/a\r\nSet-Cookie: x=1",
+            "",
+            "/é",
         ] {
             assert_eq!(safe_next(evil), None, "{evil:?}");
         }

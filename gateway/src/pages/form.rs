@@ -19,8 +19,11 @@ impl Form {
     /// Reads a body.
     pub(super) async fn read(body: Body) -> Result<Self> {
         let bytes = axum::body::to_bytes(body, MAX).await.map_err(|_| Error::TooLarge(MAX))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::Malformed("the form is not UTF-8".into()))?;
-        let decode = |t: &str| percent_encoding::percent_decode_str(&t.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| Error::Malformed("the form is not UTF-8".into()))?;
+        let decode = |t: &str| {
+            percent_encoding::percent_decode_str(&t.replace('+', " ")).decode_utf8_lossy().into_owned()
+        };
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
         Ok(Self(pairs.map(|(name, value)| (decode(name), decode(value))).collect()))
     }
@@ -31,7 +34,12 @@ impl Form {
     }
 
     /// Reads a form of a signed-in caller and checks its form token.
-    pub(super) async fn of_caller(app: &App, caller: &Caller, headers: &HeaderMap, body: Body) -> Result<Self> {
+    pub(super) async fn of_caller(
+        app: &App,
+        caller: &Caller,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self> {
         caller.signed_in()?;
         let form = Self::read(body).await?;
         form.check(app, headers, caller.login_id())?;

@@ -16,7 +16,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use time::Duration;
 
 /// `GET /hub/login`
-pub(super) async fn show(State(app): State<App>, caller: Caller, Query(args): Args, headers: HeaderMap) -> Response {
+pub(super) async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Query(args): Args,
+    headers: HeaderMap,
+) -> Response {
     let next = args.get("next").and_then(|n| safe_next(n));
     if caller.user().is_some() {
         return redirect(next.as_deref().unwrap_or("/hub/"));
@@ -34,7 +39,8 @@ pub(super) async fn submit(State(app): State<App>, Query(args): Args, request: R
     fields.check(&app, &parts.headers, login).or_else(|_| fields.check(&app, &parts.headers, None))?;
     let next = args.get("next").and_then(|n| safe_next(n));
     let name = fields.get("username").trim();
-    let again = |status, problem: &str| form(&app, &parts.headers, next.as_deref(), name, status, Some(problem));
+    let again =
+        |status, problem: &str| form(&app, &parts.headers, next.as_deref(), name, status, Some(problem));
     match app.accounts.check(name, fields.get("password"), &address).await {
         Ok(Some(user)) => {
             tracing::info!(user.name = %user.name, peer.address = %address, "signed in");
@@ -100,9 +106,18 @@ async fn welcome(app: &App, user: &User, next: Option<&str>) -> Result<Response>
     let secure = app.config.gateway.https;
     let xsrf = app.keys.xsrf(Some(login.id), HUB_PATH);
     let headers = response.headers_mut();
-    cookies::set(headers, Write { name: LOGIN, value: secret.reveal(), path: HUB_PATH, http_only: true, max_age, secure });
-    cookies::set(headers, Write { name: SESSION, value: &session, path: "/", http_only: true, max_age, secure });
-    cookies::set(headers, Write { name: XSRF, value: &xsrf, path: HUB_PATH, http_only: false, max_age, secure });
+    cookies::set(
+        headers,
+        Write { name: LOGIN, value: secret.reveal(), path: HUB_PATH, http_only: true, max_age, secure },
+    );
+    cookies::set(
+        headers,
+        Write { name: SESSION, value: &session, path: "/", http_only: true, max_age, secure },
+    );
+    cookies::set(
+        headers,
+        Write { name: XSRF, value: &xsrf, path: HUB_PATH, http_only: false, max_age, secure },
+    );
     entry::give_user_cookies(app, &mut response, login.id, &user.name);
     Ok(response)
 }

@@ -136,7 +136,10 @@ pub(crate) fn form_token(app: &App, headers: &HeaderMap, login: Option<i64>) -> 
 pub(crate) fn set_form_token(app: &App, response: &mut Response, token: Option<&str>) {
     if let Some(value) = token {
         let (path, secure) = (HUB_PATH, app.config.gateway.https);
-        cookies::set(response.headers_mut(), Write { name: XSRF, value, path, http_only: false, max_age: None, secure });
+        cookies::set(
+            response.headers_mut(),
+            Write { name: XSRF, value, path, http_only: false, max_age: None, secure },
+        );
     }
 }
 

@@ -42,7 +42,11 @@ pub(super) async fn named_server(
 }
 
 /// `/hub/spawn-pending/{user}`
-pub(super) async fn pending_default(State(app): State<App>, caller: Caller, Path(user): Path<String>) -> Result<Response> {
+pub(super) async fn pending_default(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user): Path<String>,
+) -> Result<Response> {
     pending(&app, &caller, &user, "").await
 }
 
@@ -62,7 +66,10 @@ async fn start(app: &App, caller: &Caller, user: &str, server: &str, next: Optio
     match app.servers.state(user.id, &server) {
         ServerState::Ready { .. } => {}
         ServerState::Starting { .. } | ServerState::Stopping { .. } => {
-            return Ok(redirect(&format!("/hub/spawn-pending{}", path.trim_start_matches("/user").trim_end_matches('/'))));
+            return Ok(redirect(&format!(
+                "/hub/spawn-pending{}",
+                path.trim_start_matches("/user").trim_end_matches('/')
+            )));
         }
         ServerState::Stopped => {
             crate::api::servers::check_limit(app, &user, &server).await?;
@@ -85,7 +92,11 @@ async fn pending(app: &App, caller: &Caller, user: &str, server: &str) -> Result
 }
 
 /// `/hub/user/{user}/…`: says that the server does not run. Looking never starts anything.
-pub(super) async fn not_running(State(app): State<App>, OriginalUri(uri): OriginalUri, request: Request) -> Response {
+pub(super) async fn not_running(
+    State(app): State<App>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+) -> Response {
     let here = uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let api = is_api(uri.path(), &request);
     let id = crate::telemetry::RequestId::of(request.extensions());
@@ -127,12 +138,19 @@ async fn stopped(app: &App, here: &str, api: bool, request: Request) -> Result<R
 
 fn not_running_page(caller: &Caller, user: &UserName, server: &ServerName, there: &str) -> Response {
     let start = spawn_path(user.as_str(), server.as_str(), there);
-    let page = NotRunningPage { frame: frame(caller), user: user.as_str(), server: server.as_str(), start: &start };
+    let page =
+        NotRunningPage { frame: frame(caller), user: user.as_str(), server: server.as_str(), start: &start };
     html(StatusCode::FAILED_DEPENDENCY, pages::not_running(&page))
 }
 
 /// The user and server of an address, if the caller holds `scope` on it.
-async fn find(app: &App, caller: &Caller, user: &str, server: &str, scope: &str) -> Result<(User, ServerName)> {
+async fn find(
+    app: &App,
+    caller: &Caller,
+    user: &str,
+    server: &str,
+    scope: &str,
+) -> Result<(User, ServerName)> {
     caller.signed_in()?;
     let server = ServerName::parse(server).map_err(|e| Error::Malformed(e.to_string()))?;
     let name = UserName::parse(user).map_err(|_| caller::not_found(Target::User(user)))?;

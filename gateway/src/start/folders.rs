@@ -25,7 +25,8 @@ pub fn make(config: &Config, runtime: &Path, me: Identity) -> Result<(), Fatal> 
         let files = fs::read_dir(&private).map_err(|e| cannot("read", &private, &e))?;
         for file in files.filter_map(Result::ok) {
             // links are not followed: the folder's owner must not be able to point us elsewhere
-            lchown(file.path(), Some(me.uid), Some(me.gid)).map_err(|e| cannot("give away", &file.path(), &e))?;
+            lchown(file.path(), Some(me.uid), Some(me.gid))
+                .map_err(|e| cannot("give away", &file.path(), &e))?;
         }
         check_reach(&config.state)?;
     }
@@ -51,7 +52,8 @@ fn folder(path: &Path, mode: u32) -> Result<(), Fatal> {
     if !path.is_dir() {
         let make = fs::DirBuilder::new().recursive(true).mode(mode | 0o711).create(path);
         make.map_err(|e| cannot("make", path, &e))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| cannot("set the mode of", path, &e))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|e| cannot("set the mode of", path, &e))?;
     }
     Ok(())
 }
@@ -62,7 +64,12 @@ pub fn keys(config: &Config) -> Result<Keys, Fatal> {
     let read = |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).ok();
     match fs::read(&path) {
         Ok(bytes) => {
-            let bad = || Fatal::unavailable(format!("{} is damaged; remove it and everybody signs in again", path.display()));
+            let bad = || {
+                Fatal::unavailable(format!(
+                    "{} is damaged; remove it and everybody signs in again",
+                    path.display()
+                ))
+            };
             return read(bytes).map(Keys::new).ok_or_else(bad);
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -82,7 +89,8 @@ pub fn write_engine_config(config: &Config) -> Result<(), Fatal> {
     }
     // written in place: running jails have this very file mounted
     fs::write(&path, text).map_err(|e| cannot("write", &path, &e))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).map_err(|e| cannot("set the mode of", &path, &e))
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
+        .map_err(|e| cannot("set the mode of", &path, &e))
 }
 
 /// What a spawnd was started with, to see whether a running one still fits.
@@ -107,7 +115,8 @@ pub fn write_fingerprint(runtime: &Path, print: &str) {
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fatal> {
     let new = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)

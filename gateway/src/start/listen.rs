@@ -24,7 +24,9 @@ pub fn bind(config: &Config) -> Result<StdListener, Fatal> {
     StdListener::bind(address).map_err(|e| {
         let hint = match e.kind() {
             std::io::ErrorKind::AddrInUse => "another program has it; set gateway.port in carrel.toml",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a proxy in front; set gateway.port in carrel.toml",
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a proxy in front; set gateway.port in carrel.toml"
+            }
             _ => "set gateway.host and gateway.port in carrel.toml",
         };
         Fatal::unavailable(format!("cannot listen on {address}: {e}; {hint}"))

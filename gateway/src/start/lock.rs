@@ -39,7 +39,10 @@ pub fn take(config: &Config) -> Result<Lock, Fatal> {
     let file = open.map_err(|e| cannot("open", &path, &e))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let who = holder(config);
-        let who = who.map_or_else(|| "another process".to_owned(), |h| format!("process {} serves it on {}", h.pid, h.url));
+        let who = who.map_or_else(
+            || "another process".to_owned(),
+            |h| format!("process {} serves it on {}", h.pid, h.url),
+        );
         return Err(Fatal::unavailable(format!(
             "a gateway for {} is running already: {who}. Stop it with `carrel stop`, or choose another --state.",
             config.state.display()

@@ -34,14 +34,18 @@ pub fn identity(user: &str) -> Result<Identity, Fatal> {
 
 fn look_up(passwd: &str, user: &str) -> Option<Identity> {
     passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
-        [name, _, uid, gid, ..] if *name == user => Some(Identity { uid: uid.parse().ok()?, gid: gid.parse().ok()? }),
+        [name, _, uid, gid, ..] if *name == user => {
+            Some(Identity { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+        }
         _ => None,
     })
 }
 
 /// Gives up root: groups, gid, uid, and the way back. Must run while there is one thread, since the kernel keeps ids per thread.
 pub fn drop(to: Identity) -> Result<(), Fatal> {
-    let failed = |what: &str, e: rustix::io::Errno| Fatal::internal(format!("cannot give up privileges ({what}): {e}"));
+    let failed = |what: &str, e: rustix::io::Errno| {
+        Fatal::internal(format!("cannot give up privileges ({what}): {e}"))
+    };
     set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
     if !is_root() {
         return Ok(());
@@ -54,7 +58,9 @@ pub fn drop(to: Identity) -> Result<(), Fatal> {
     set_thread_groups(&[]).map_err(|e| failed("groups", e))?;
     set_thread_res_gid(gid, gid, gid).map_err(|e| failed("gid", e))?;
     set_thread_res_uid(uid, uid, uid).map_err(|e| failed("uid", e))?;
-    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() || set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).is_ok() {
+    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok()
+        || set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).is_ok()
+    {
         return Err(Fatal::internal("privileges could be regained"));
     }
     Ok(())
@@ -66,7 +72,8 @@ mod tests {
 
     #[test]
     fn users_are_found_in_passwd() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\ncarrel:x:990:991::/nonexistent:/usr/sbin/nologin\nbad:x:y:z\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\ncarrel:x:990:991::/nonexistent:/usr/sbin/nologin\nbad:x:y:z\n";
         assert_eq!(look_up(passwd, "carrel"), Some(Identity { uid: 990, gid: 991 }));
         assert_eq!(look_up(passwd, "bad"), None);
         assert_eq!(look_up(passwd, "nobody"), None);
