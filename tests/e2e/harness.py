@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE.parent / "conformance" / "server"))
 from kernelws import KernelWS  # noqa: E402
 
 PREFIX = pathlib.Path(os.environ.get("CARREL_TEST_PREFIX", "/opt/carrel"))
-WORK = pathlib.Path(os.environ.get("CARREL_TEST_DIR", "/var/tmp/carrel-test"))
+WORK = pathlib.Path(os.environ.get("CARREL_TEST_DIR", "/var/lib/carrel-test"))
 
 
 def free_port():

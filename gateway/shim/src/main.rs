@@ -41,6 +41,10 @@ const EX_USAGE: u8 = 64;
 const EX_SOFTWARE: u8 = 70;
 
 fn main() -> ExitCode {
+    // Kernels run as the same user: without this they could read this process's memory, environment and descriptors.
+    if let Err(why) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        return fail(&why.into());
+    }
     memory::stay_small();
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,

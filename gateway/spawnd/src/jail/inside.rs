@@ -16,7 +16,7 @@ use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{
     Gid, Resource, Rlimit, Signal, Uid, chdir, pivot_root, set_child_subreaper,
-    set_parent_process_death_signal, setrlimit, setsid, umask,
+    set_parent_process_death_signal, setpriority_process, setrlimit, setsid, umask,
 };
 use rustix::thread::{
     CapabilitySet, CapabilitySets, UnshareFlags, clear_ambient_capability_set, set_capabilities,
@@ -61,6 +61,9 @@ pub(crate) fn run(job: &Inside<'_>) -> ! {
     sys::exit_now(125)
 }
 
+/// Scheduling priority of pid 1 of a kernel's jail.
+const SHIM_NICE: i32 = -5;
+
 fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     // 1. Nothing of spawnd's stays open: null, log, log, listener, sync, trees.
     said("keeping descriptors", sys::keep_only(&job.fds, 4))?;
@@ -69,6 +72,11 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     // 3. Waits until it is inside its limits.
     start::wait_for_go(sys::kept(SYNC)).map_err(|error| format!("waiting for spawnd: {error}"))?;
     let mut report = job.namespaces.clone();
+    if job.plan.kind == Kind::Kernel && job.mode == Mode::Root {
+        // The shim must drain a kernel's output faster than the kernel fills its socket: libzmq drops what nobody takes. It gives the
+        // kernel itself the ordinary priority back. Without the right to do so the jail works all the same.
+        let _ = setpriority_process(None, SHIM_NICE);
+    }
     if let Some(view) = job.view {
         // 4. What is private to this jail is mounted onto the copy of the view.
         private_mounts(job, view)?;
