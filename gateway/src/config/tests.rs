@@ -57,7 +57,7 @@ fn mistakes_are_named_with_line_and_suggestion() {
         ("[gateway]\nport = 70000", "line 2:"),
         ("[gateway]\nhost = \"everywhere\"", "line 2: invalid IP address"),
         ("[gateway]\nuser = \"root\"", "must be an ordinary user"),
-        ("[log]\nlevel = \"noisy=\"", "log.level"),
+        ("[log]\nlevel = \"loud\"", "log.level"),
         ("[limits.kernel]\nmemory = \"much\"", "\"much\" is not a size"),
         ("[paths]\nprefix = \"rel\"", "paths.prefix must be an absolute path"),
         ("[[catalog]]\nname = \"a\"", "every [[catalog]] needs a name and an absolute path"),
