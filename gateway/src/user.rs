@@ -8,6 +8,7 @@ use crate::caller::{self, Caller, Permit};
 use crate::cookies;
 use crate::error::{Error, Result, Shape};
 use crate::http::Peer;
+use crate::http::Who;
 use crate::telemetry::RequestId;
 use axum::Router;
 use axum::body::Body;
@@ -86,10 +87,19 @@ async fn enter(app: &App, inside: Router, request: Request) -> Response {
     let api = is_api(&raw, &request);
     let result = admit(app, request).await;
     let answer = match result {
-        Ok(Admitted::Go(request)) => match inside.oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
+        Ok(Admitted::Go(request)) => {
+            let who =
+                request.extensions().get::<Caller>().and_then(Caller::user).map(|u| Who(u.name.to_string()));
+            match inside.oneshot(request).await {
+                Ok(mut response) => {
+                    if let Some(who) = who {
+                        response.extensions_mut().insert(who);
+                    }
+                    response
+                }
+                Err(never) => match never {},
+            }
+        }
         Ok(Admitted::Elsewhere(to)) => to,
         Err(e) => e.into_response(),
     };
