@@ -2,6 +2,7 @@
 //! It runs no user code. Read `session` first, then `query`, `statement` and `flight`.
 
 pub mod activity;
+pub mod authority;
 pub mod beneath;
 pub mod catalog;
 pub mod config;

@@ -163,24 +163,30 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
 
 /// A session table or view.
 async fn own(session: &Session, name: &str) -> std::result::Result<Option<Arc<dyn TableProvider>>, Problem> {
+    let views = VIEWS.try_with(Clone::clone).unwrap_or_default();
+    if views.iter().any(|view| view == name) || views.len() >= VIEW_DEPTH {
+        return Err(Problem::new(Ename::Unsupported, format!("the view '{name}' would use itself"))
+            .hint(format!("keep the old contents as a table first: CREATE TABLE … AS SELECT * FROM {name}")));
+    }
     if let Some(table) = session.scratch().table(name)? {
         return Ok(Some(table));
     }
     let Some(sql) = session.scratch().view(name) else { return Ok(None) };
-    let mut views = VIEWS.try_with(Clone::clone).unwrap_or_default();
-    if views.iter().any(|view| view == name) || views.len() >= VIEW_DEPTH {
-        return Err(Problem::new(Ename::Unsupported, format!("the view '{name}' uses itself"))
-            .hint("create it again over something else"));
-    }
-    views.push(name.to_owned());
     let run = Run::new("view");
-    let planned = VIEWS.scope(views, Box::pin(session.plan(&sql, &run))).await;
+    let planned = inside_view(name, Box::pin(session.plan(&sql, &run))).await;
     let planned = planned.map_err(|problem| Problem {
         message: format!("in the view {name}: {}", problem.message),
         span: None,
         ..problem
     })?;
     Ok(Some(Arc::new(ViewTable::new(planned.plan, Some(sql)))))
+}
+
+/// Does something as part of a view, which may not be used in it.
+pub async fn inside_view<T>(name: &str, work: impl Future<Output = T>) -> T {
+    let mut views = VIEWS.try_with(Clone::clone).unwrap_or_default();
+    views.push(name.to_owned());
+    VIEWS.scope(views, work).await
 }
 
 /// All names that could stand in FROM.

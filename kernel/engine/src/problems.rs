@@ -163,7 +163,7 @@ fn suggest_column(problem: Problem, field: &Column, valid: &[Column]) -> Problem
 }
 
 fn plan(message: &str) -> Problem {
-    if let Some(problem) = text::unknown_table(message).or_else(|| text::unknown_function(message)) {
+    if let Some(problem) = text::unknown_table(message).or_else(|| text::unknown_function(message)).or_else(|| text::not_grouped(message)) {
         return problem;
     }
     let cleaned = clean(message);

@@ -8,11 +8,13 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use carrel_cell::problem::Problem;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::activity::Activity;
+use crate::authority::Tolerant;
 use crate::config::Config;
 use crate::flight::Service;
 use crate::lanes::{EXIT_STUCK, Lanes};
@@ -73,7 +75,8 @@ async fn run(serve: Serve) -> Result<(), ServeError> {
     let service = Service::new(session, lanes, activity.clone());
     let end = CancellationToken::new();
     let ending = tokio::spawn(wait_for_end(service.clone(), activity, idle_after, end.clone()));
-    let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?);
+    let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?)
+        .map(|stream| stream.map(Tolerant::new));
     let flight = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE);
     tracing::info!(threads, "serving");
     let server = Server::builder()

@@ -1,9 +1,11 @@
 //! What `SET` changes, kept in scratch so that an engine that comes back has them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use carrel_cell::problem::{Ename, Problem, Span};
 use carrel_cell::statement::OptionValue;
+use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionContext;
 
 use crate::config::Config;
@@ -54,7 +56,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "timezone",
         option: Some("datafusion.execution.time_zone"),
-        default: "",
+        default: "+00:00",
         check: zone,
         takes: "an offset such as '+01:00' or a name such as 'Europe/Berlin'",
         about: "the zone of now() and of times without one",
@@ -108,24 +110,33 @@ impl Settings {
         let mut state = state.write();
         for key in KEYS {
             let Some(option) = key.option else { continue };
-            let value = match self.values.get(key.name) {
-                Some(value) => value.clone(),
-                None if key.name == "threads" => runtime::threads(config).to_string(),
-                None if key.name == "batch_size" => config.engine.batch_size.to_string(),
-                None if key.name == "timezone" => "+00:00".to_owned(),
-                None => key.default.to_owned(),
-            };
+            let value = self.value(key, config);
             state.config_mut().options_mut().set(option, &value).map_err(|error| {
                 Problem::new(Ename::BadOption, format!("{} cannot be {value}: {}", key.name, error.message()))
             })?;
+        }
+        // functions such as now() keep what they need of the options
+        let options = state.config().options().clone();
+        let updated: Vec<_> =
+            state.scalar_functions().values().filter_map(|f| f.inner().with_updated_config(&options)).collect();
+        for function in updated {
+            state.register_udf(Arc::new(function)).map_err(|error| crate::problems::of(&error, ""))?;
         }
         Ok(())
     }
 
     /// The value of a key as text.
-    pub fn get(&self, key: &str) -> Result<String, Problem> {
-        let known = find(key)?;
-        Ok(self.values.get(known.name).cloned().unwrap_or_else(|| known.default.to_owned()))
+    pub fn get(&self, key: &str, config: &Config) -> Result<String, Problem> {
+        find(key).map(|known| self.value(known, config))
+    }
+
+    fn value(&self, key: &Key, config: &Config) -> String {
+        match (self.values.get(key.name), key.name) {
+            (Some(value), _) => value.clone(),
+            (None, "threads") => runtime::threads(config).to_string(),
+            (None, "batch_size") => config.engine.batch_size.to_string(),
+            (None, _) => key.default.to_owned(),
+        }
     }
 
     /// The schema of names without one.
@@ -134,10 +145,9 @@ impl Settings {
     }
 
     /// Name, value, what it is.
-    pub fn rows(&self) -> Vec<Vec<Option<String>>> {
+    pub fn rows(&self, config: &Config) -> Vec<Vec<Option<String>>> {
         let row = |key: &Key| {
-            let value = self.values.get(key.name).cloned().unwrap_or_else(|| key.default.to_owned());
-            vec![Some(key.name.to_owned()), Some(value), Some(key.about.to_owned())]
+            vec![Some(key.name.to_owned()), Some(self.value(key, config)), Some(key.about.to_owned())]
         };
         KEYS.iter().map(row).collect()
     }
@@ -170,10 +180,11 @@ mod tests {
     #[test]
     fn takes_what_fits_and_says_what_would() {
         let mut settings = Settings::default();
+        let config = Config::default();
         settings.set("batch_size", Some(&OptionValue::Number(100.0)), Span::default()).unwrap();
-        assert_eq!(settings.get("batch_size").unwrap(), "100");
+        assert_eq!(settings.get("batch_size", &config).unwrap(), "100");
         settings.set("batch_size", None, Span::default()).unwrap();
-        assert_eq!(settings.get("batch_size").unwrap(), "8192");
+        assert_eq!(settings.get("batch_size", &config).unwrap(), "8192");
         let problem = settings.set("batch_size", Some(&OptionValue::Number(0.5)), Span::new(1, 2)).unwrap_err();
         assert_eq!((problem.ename, problem.span), (Ename::BadOption, Some(Span::new(1, 2))));
         let problem = settings.set("batchsize", None, Span::default()).unwrap_err();

@@ -65,11 +65,11 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         StatementKind::ShowTables { like } => show::tables(session, like.as_deref()),
         StatementKind::ShowModels { like } => model::show(session, like.as_deref()),
         StatementKind::ShowSetting { key: None } => {
-            let rows = session.with_settings(|settings| settings.rows());
+            let rows = session.with_settings(|settings| settings.rows(session.config()));
             Ok(Output::whole(text_table(&["name", "value", "description"], rows)?))
         }
         StatementKind::ShowSetting { key: Some(key) } => {
-            Output::says("value", session.with_settings(|settings| settings.get(&key))?)
+            Output::says("value", session.with_settings(|settings| settings.get(&key, session.config()))?)
         }
         StatementKind::Describe { target } => describe::describe(session, &target, run).await,
         StatementKind::Summarize { target } => summarize::summarize(session, &target, run).await,
@@ -151,14 +151,7 @@ async fn create_view(session: &Session, create: &Create, run: &Arc<Run>) -> Resu
     if let Some(said) = there_already(session, create, name)? {
         return Ok(said);
     }
-    let planned = plan(session, &create.query, run).await?;
-    let uses = format!("{}", planned.plan.display_indent());
-    let itself = uses.lines().any(|line| line.trim() == format!("TableScan: {name}"));
-    if itself && session.scratch().entry(name).is_some() {
-        return Err(Problem::new(Ename::Unsupported, format!("the view {name} would use itself"))
-            .at(create.name.span)
-            .hint(format!("keep the old contents as a table: CREATE TABLE … AS SELECT * FROM {name}")));
-    }
+    names::inside_view(name, plan(session, &create.query, run)).await?;
     session.scratch().put_view(name, &create.query.text)?;
     Output::says("status", format!("view {name} created"))
 }

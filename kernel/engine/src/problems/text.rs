@@ -137,12 +137,44 @@ pub(super) fn unknown_function(message: &str) -> Option<Problem> {
 
 /// Type mismatches: the sentence that says which types, without the list of signatures.
 pub(super) fn type_words(message: &str) -> String {
+    if let Some((function, rest)) =
+        message.split_once("Function '").or_else(|| message.split_once("function '")).and_then(|(_, rest)| rest.split_once('\''))
+        && let Some((_, received)) = rest.split_once("received ")
+    {
+        let plain = received.split(['(', '.', ',', '\n']).next().unwrap_or_default().trim();
+        return format!("{function} does not take {}", plain_type(plain));
+    }
     let cleaned = clean(message);
     let text = cleaned.split("No function matches").next().unwrap_or(&cleaned);
     let text = text.split("You might need to add").next().unwrap_or(text);
     let text = text.split("Candidate functions").next().unwrap_or(text).trim();
     let text = text.trim_end_matches(['.', ',', ';', ' ']);
     if text.is_empty() { cleaned } else { text.to_owned() }
+}
+
+fn plain_type(name: &str) -> &str {
+    match name {
+        "String" | "Utf8" | "Utf8View" | "LargeUtf8" => "VARCHAR",
+        "Int64" => "BIGINT",
+        "Int32" => "INTEGER",
+        "Float64" => "DOUBLE",
+        "Boolean" => "BOOLEAN",
+        "Date32" => "DATE",
+        other => other,
+    }
+}
+
+/// A column that is neither grouped nor aggregated.
+pub(super) fn not_grouped(message: &str) -> Option<Problem> {
+    let (before, rest) = message.split_once("must appear in the GROUP BY clause")?;
+    let column = before.split('"').nth_back(1)?;
+    let list = rest.split_once("currently only \"").map_or("", |(_, list)| list.split('"').next().unwrap_or_default());
+    let name = column.rsplit('.').next().unwrap_or(column);
+    let problem = Problem::new(Ename::SyntaxError, format!("the column {name} must be in GROUP BY or in an aggregate function"));
+    Some(match list {
+        "" => problem.hint(format!("add GROUP BY {name}, or use min({name}) or max({name})")),
+        _ => problem.hint(format!("add {name} to GROUP BY, or use min or max")),
+    })
 }
 
 /// `Cannot cast string 'x' to value of Int64 type`

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray
 use arrow::datatypes::{DataType, Field, Schema};
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::Target;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::prelude::{Column, col};
 use datafusion::functions_aggregate::expr_fn::{
@@ -55,29 +56,34 @@ fn aggregated(plan: LogicalPlan, fields: &[(Column, String, DataType)]) -> dataf
         let value = Expr::Column(column.clone());
         let number = numeric(data_type);
         let double = cast(value.clone(), DataType::Float64);
-        let mut push = |name: &str, figure: Option<Expr>, to: DataType| {
+        let mut push = |name: &str, figure: Option<Expr>, to: &[DataType]| {
             let name = format!("c{i}_{name}");
-            match figure {
+            let plain = match figure {
                 Some(figure) => {
                     figures.push(figure.alias(&name));
-                    out.push(cast(col(Column::from_name(&name)), to).alias(name));
+                    col(Column::from_name(&name))
                 }
-                None => out.push(cast(lit(datafusion::common::ScalarValue::Null), to).alias(name)),
-            }
+                None => lit(ScalarValue::Null),
+            };
+            out.push(to.iter().cloned().fold(plain, cast).alias(name));
         };
         let order = orderable(data_type);
-        let quantile = |at: f64| {
-            (number && order).then(|| approx_percentile_cont(double.clone().sort(true, false), lit(at), None))
+        let (text, whole) = ([DataType::Utf8], [DataType::Int64]);
+        let back = match data_type {
+            DataType::Date32 => vec![DataType::Int32, DataType::Date32, DataType::Utf8],
+            DataType::Timestamp(..) => vec![data_type.clone(), DataType::Utf8],
+            _ => vec![DataType::Utf8],
         };
-        push("count", Some(count(value.clone())), DataType::Int64);
-        push("min", order.then(|| min(value.clone())), DataType::Utf8);
-        push("max", order.then(|| max(value.clone())), DataType::Utf8);
-        push("approx_unique", hashable(data_type).map(|to| approx_distinct(to.map_or(value.clone(), |to| cast(value.clone(), to)))), DataType::Int64);
-        push("avg", number.then(|| avg(double.clone())), DataType::Utf8);
-        push("std", number.then(|| stddev(double.clone())), DataType::Utf8);
-        push("q25", quantile(0.25), DataType::Utf8);
-        push("q50", quantile(0.5), DataType::Utf8);
-        push("q75", quantile(0.75), DataType::Utf8);
+        push("count", Some(count(value.clone())), &whole);
+        push("min", order.then(|| min(value.clone())), &text);
+        push("max", order.then(|| max(value.clone())), &text);
+        let unique = |to: Option<DataType>| approx_distinct(to.map_or(value.clone(), |to| cast(value.clone(), to)));
+        push("approx_unique", hashable(data_type).map(unique), &whole);
+        push("avg", number.then(|| avg(double.clone())), &text);
+        push("std", number.then(|| stddev(double.clone())), &text);
+        push("q25", quantile(&value, data_type, 0.25), &back);
+        push("q50", quantile(&value, data_type, 0.5), &back);
+        push("q75", quantile(&value, data_type, 0.75), &back);
     }
     LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), figures)?.project(out)?.build()
 }
@@ -143,6 +149,18 @@ fn answer(fields: &[(Column, String, DataType)], row: &[ArrayRef]) -> Result<Out
         Arc::new(exact),
     ];
     Ok(Output::whole(batch(schema, columns, fields.len())?))
+}
+
+/// A quantile in the column's own type, as DuckDB gives it; times go by their number.
+fn quantile(value: &Expr, data_type: &DataType, at: f64) -> Option<Expr> {
+    let value = match data_type {
+        integer if integer.is_integer() => value.clone(),
+        number if number.is_numeric() => cast(value.clone(), DataType::Float64),
+        DataType::Date32 => cast(cast(value.clone(), DataType::Int32), DataType::Int64),
+        DataType::Timestamp(..) => cast(value.clone(), DataType::Int64),
+        _ => return None,
+    };
+    Some(approx_percentile_cont(value.sort(true, false), lit(at), None))
 }
 
 fn numeric(data_type: &DataType) -> bool {
