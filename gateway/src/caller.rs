@@ -184,7 +184,12 @@ pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<C
         return by_token(app, presented).await;
     }
     let websocket = is_websocket(&parts.headers);
-    if websocket && let Some(token) = query_value(parts, "token") {
+    // As behind JupyterHub: a token in the address is taken from a browser's websocket only, which cannot send a header.
+    let from_browser = parts.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "websocket");
+    if websocket
+        && from_browser
+        && let Some(token) = query_value(parts, "token")
+    {
         return by_token(app, &token).await;
     }
     let Some(value) = cookies::read(&parts.headers, &cookies::user_cookie_name(user)) else {

@@ -29,8 +29,8 @@ pub const HUB_VERSION: &str = "6.1.1";
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The service. `inside` is what lies below a user's server, without prefix.
-pub fn router(app: &App, inside: Router<App>) -> Router {
+/// The service. `inside` is what lies below a user's server, without prefix; `assets` are files that all users share, open to anybody.
+pub fn router(app: &App, inside: Router<App>, assets: Router<App>) -> Router {
     let hub_api = api::routes().router.layer(from_fn_with_state(app.clone(), api_caller));
     let hub_api = hub_api.merge(api::open_routes().router).layer(from_fn(api_headers));
     let hub_api = hub_api.layer(from_fn(|r, n| shape(Shape::Hub, r, n)));
@@ -42,6 +42,7 @@ pub fn router(app: &App, inside: Router<App>) -> Router {
     Router::new()
         .merge(hub_api)
         .merge(pages)
+        .merge(assets.layer(from_fn(|r, n| shape(Shape::Page, r, n))))
         .merge(user::router(inside, app))
         .fallback_service(missing)
         .layer(from_fn_with_state(app.clone(), outermost))

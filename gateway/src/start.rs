@@ -210,7 +210,8 @@ async fn run(
     let app = App::new(config, store, spawnd, keys, Clock::system());
     app.servers.load().await.map_err(Fatal::internal)?;
     let listener = listen::into_async(listener).map_err(Fatal::internal)?;
-    let service = crate::http::router(&app, crate::server::router(lab));
+    let assets = crate::server::shared_assets(lab.clone());
+    let service = crate::http::router(&app, crate::server::router(lab), assets);
     let serving = tokio::spawn(listen::accept(app.clone(), service, listener));
     adopt(&app);
     housekeeping(&app);
@@ -245,13 +246,21 @@ async fn run(
 
 fn adopt(app: &App) {
     let app = app.clone();
-    tokio::spawn(async move {
-        match app.kernels.adopt().await {
-            Ok(0) => {}
-            Ok(n) => tracing::info!(kernels = n, "kernels taken over"),
-            Err(e) => tracing::error!(error = %e, "kernels could not be taken over"),
+    app.clone().lifecycle.spawn(async move {
+        // Until it is known which kernels live, their routes answer 503: a 404 would make a browser give up a living kernel.
+        loop {
+            match app.kernels.adopt().await {
+                Ok(n) => {
+                    tracing::info!(kernels = n, "kernels taken over");
+                    return app.lifecycle.set_ready();
+                }
+                Err(e) => tracing::error!(error = %e, "kernels could not be taken over, trying again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = app.lifecycle.token().cancelled() => return,
+            }
         }
-        app.lifecycle.set_ready();
     });
 }
 

@@ -80,6 +80,9 @@ struct Address {
 }
 
 async fn enter(app: &App, inside: Router, request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return crate::server::preflight().await;
+    }
     let here = request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     let id = RequestId::of(request.extensions());
     let raw = request.uri().path().to_owned();

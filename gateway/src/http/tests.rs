@@ -55,7 +55,7 @@ impl World {
             .route("/api/status", get(async |s: UserServer| s.base.to_string()))
             .route("/api/kernels", post(async |_: UserServer| StatusCode::CREATED))
             .route("/api/broken", get(async || -> &'static str { panic!("on purpose") }));
-        let router = super::router(&app, inside);
+        let router = super::router(&app, inside, axum::Router::new());
         Self { app, router }
     }
 

@@ -173,6 +173,9 @@ impl Kernels {
         };
         let started = async {
             let (started, _pidfd) = self.0.spawnd.start(start).await?;
+            // What a security officer asks first: which layers of the jail hold.
+            let layers = serde_json::to_string(&started.layers).map_err(Error::internal)?;
+            tracing::info!(kernel.id = %id, user.name = %owner.user, uid = started.uid, layers, "jail built");
             let parts = Parts {
                 id,
                 owner: owner.clone(),

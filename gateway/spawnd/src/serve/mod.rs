@@ -18,6 +18,7 @@ use gateway_spawnd::{Hello, JailId, Refusal, Settings};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{PidfdFlags, pidfd_open};
 use rustix::time::Timespec;
 use serde_json::json;
 
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) signals: OwnedFd,
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) next_client: u64,
+    /// Processes that spoke to us and still run, by pid.
+    pub(crate) peers: BTreeMap<i32, OwnedFd>,
     pub(crate) jails: BTreeMap<JailId, Jail>,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
@@ -58,6 +61,8 @@ pub(crate) struct Server {
 /// One connection.
 pub(crate) struct Client {
     pub(crate) socket: OwnedFd,
+    /// The process at the other end.
+    pub(crate) pid: i32,
     /// Answered when a stop has finished; until then it is not read.
     pub(crate) waiting: bool,
 }
@@ -68,6 +73,7 @@ enum Token {
     Signal,
     Listener,
     Client(u64),
+    Peer(i32),
     Ended(JailId, Which),
     Said(JailId, Which),
     Wake(JailId),
@@ -82,6 +88,7 @@ impl Server {
                     Token::Signal => self.signalled(),
                     Token::Listener => self.accept(),
                     Token::Client(key) => self.read(key),
+                    Token::Peer(pid) => self.peer_ended(pid),
                     Token::Ended(id, which) => self.ended(&id, which),
                     Token::Said(id, which) => self.said(&id, which),
                     Token::Wake(id) => self.wake_engine(&id),
@@ -104,6 +111,10 @@ impl Server {
         for (key, client) in self.clients.iter().filter(|(_, client)| !client.waiting) {
             tokens.push(Token::Client(*key));
             fds.push(PollFd::new(&client.socket, PollFlags::IN));
+        }
+        for (pid, pidfd) in &self.peers {
+            tokens.push(Token::Peer(*pid));
+            fds.push(PollFd::new(pidfd, PollFlags::IN));
         }
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
@@ -166,7 +177,13 @@ impl Server {
             Refusal::new(ErrorCode::Limit, format!("spawnd has {MAX_CLIENTS} connections already"))
         } else {
             self.next_client += 1;
-            self.clients.insert(self.next_client, Client { socket, waiting: false });
+            let pid = peer.pid.as_raw_nonzero().get();
+            if let std::collections::btree_map::Entry::Vacant(unknown) = self.peers.entry(pid)
+                && let Ok(pidfd) = pidfd_open(peer.pid, PidfdFlags::empty())
+            {
+                unknown.insert(pidfd);
+            }
+            self.clients.insert(self.next_client, Client { socket, pid, waiting: false });
             return;
         };
         let text = json!({ "err": refusal }).to_string();
@@ -186,6 +203,14 @@ impl Server {
             Ok(Received::Closed) | Err(_) => {
                 self.clients.remove(&key);
             }
+        }
+    }
+
+    fn peer_ended(&mut self, pid: i32) {
+        self.peers.remove(&pid);
+        let sockets = self.store.orphaned(pid);
+        if sockets > 0 {
+            log::info("peer.end", json!({ "pid": pid, "sockets": sockets }));
         }
     }
 

@@ -46,7 +46,8 @@ impl Server {
                 self.reply(key, exited, &[]);
             }
             Request::FdPut { tag } => {
-                let put = fds.pop().map_or(Ok(()), |fd| self.store.put(tag, fd));
+                let owner = self.clients.get(&key).map_or(0, |client| client.pid);
+                let put = fds.pop().map_or(Ok(()), |fd| self.store.put(owner, tag, fd));
                 self.reply(key, put.map(|()| Done {}), &[]);
             }
             Request::FdTake { prefix, max } => {

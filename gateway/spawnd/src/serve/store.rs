@@ -13,18 +13,24 @@ const MAX_EXITS: usize = 1024;
 
 /// Descriptors by tag.
 #[derive(Default)]
-pub(crate) struct FdStore(BTreeMap<String, OwnedFd>);
+pub(crate) struct FdStore(BTreeMap<String, Kept>);
+
+/// A descriptor, and the process that left it with us.
+struct Kept {
+    owner: i32,
+    fd: OwnedFd,
+}
 
 impl FdStore {
     /// Keeps one; an older one of the same tag is closed.
-    pub(crate) fn put(&mut self, tag: String, fd: OwnedFd) -> Result<(), Refusal> {
+    pub(crate) fn put(&mut self, owner: i32, tag: String, fd: OwnedFd) -> Result<(), Refusal> {
         if tag.is_empty() || tag.len() > MAX_TAG {
             return Err(Refusal::new(ErrorCode::BadRequest, format!("a tag has 1 to {MAX_TAG} bytes")));
         }
         if self.0.len() >= MAX_STORED && !self.0.contains_key(&tag) {
             return Err(Refusal::new(ErrorCode::Limit, format!("{MAX_STORED} descriptors are kept already")));
         }
-        self.0.insert(tag, fd);
+        self.0.insert(tag, Kept { owner, fd });
         Ok(())
     }
 
@@ -36,7 +42,14 @@ impl FdStore {
             .take(max.min(MAX_FDS))
             .map(|(tag, _)| tag.clone())
             .collect();
-        tags.into_iter().filter_map(|tag| self.0.remove(&tag).map(|fd| (tag, fd))).unzip()
+        tags.into_iter().filter_map(|tag| self.0.remove(&tag).map(|kept| (tag, kept.fd))).unzip()
+    }
+
+    /// This process ended. Its sockets send what they still hold and then an end of stream, so that whoever is at the other side notices
+    /// at once; they stay open here, for its successor to ask how far the other side came. What is no socket just stays.
+    pub(crate) fn orphaned(&mut self, owner: i32) -> usize {
+        let its = self.0.values().filter(|kept| kept.owner == owner);
+        its.filter(|kept| rustix::net::shutdown(&kept.fd, rustix::net::Shutdown::Write).is_ok()).count()
     }
 
     /// Closes one.
@@ -84,22 +97,40 @@ mod tests {
     fn the_store_is_by_prefix_and_bounded() {
         let mut store = FdStore::default();
         for tag in ["ws/1", "ws/2", "x", "wr"] {
-            store.put(tag.into(), null()).unwrap();
+            store.put(1, tag.into(), null()).unwrap();
         }
-        store.put("ws/1".into(), null()).unwrap();
+        store.put(1, "ws/1".into(), null()).unwrap();
         assert_eq!(store.take("ws/", 1).0, ["ws/1"]);
         assert_eq!(store.take("ws/", 9).0, ["ws/2"]);
         assert!(store.take("ws/", 9).0.is_empty());
         store.discard("x");
         assert_eq!(store.take("", 9).0, ["wr"]);
-        assert_eq!(store.put("t".repeat(257), null()).unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(store.put(1, "t".repeat(257), null()).unwrap_err().code, ErrorCode::BadRequest);
         for n in 0..MAX_STORED {
             // The same open file over and over would do, but each is a descriptor: keep within the usual limit of 1024.
             if n < 900 {
-                store.put(format!("{n:04}"), null()).unwrap();
+                store.put(1, format!("{n:04}"), null()).unwrap();
             }
         }
         assert_eq!(store.take("", usize::MAX).1.len(), MAX_FDS);
+    }
+
+    #[test]
+    fn an_ended_owner_s_sockets_say_so_and_stay() {
+        use std::io::{Read, Write};
+        use std::os::unix::net::UnixStream;
+        let mut store = FdStore::default();
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (other, _other) = UnixStream::pair().unwrap();
+        ours.write_all(b"last words").unwrap();
+        store.put(7, "ws/a".into(), ours.into()).unwrap();
+        store.put(7, "file".into(), null()).unwrap();
+        store.put(8, "ws/b".into(), other.into()).unwrap();
+        assert_eq!(store.orphaned(7), 1);
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "last words");
+        assert_eq!(store.take("", 9).0, ["file", "ws/a", "ws/b"]);
     }
 
     #[test]

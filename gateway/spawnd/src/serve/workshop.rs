@@ -80,6 +80,7 @@ pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
         signals,
         clients: BTreeMap::new(),
         next_client: 0,
+        peers: BTreeMap::new(),
         jails: BTreeMap::new(),
         exits: Exits::default(),
         store: FdStore::default(),
