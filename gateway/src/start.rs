@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How long the port stays closed for kernels to be taken over.
+const ADOPT_FIRST: Duration = Duration::from_millis(800);
+
 /// Why the program ends, with its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -212,8 +215,10 @@ async fn run(
     let listener = listen::into_async(listener).map_err(Fatal::internal)?;
     let assets = crate::server::shared_assets(lab.clone());
     let service = crate::http::router(&app, crate::server::router(lab), assets);
+    // Usually done in milliseconds; browsers of a killed gateway that still take their last bytes may need longer, and then wait with 503.
+    let adopted = adopt(&app);
+    let _ = tokio::time::timeout(ADOPT_FIRST, adopted).await;
     let serving = tokio::spawn(listen::accept(app.clone(), service, listener));
-    adopt(&app);
     housekeeping(&app);
     greet(url, &first);
     tracing::info!(url, took_ms = begun.elapsed().as_millis(), "carrel serves");
@@ -244,15 +249,20 @@ async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn adopt(app: &App) {
+/// Takes over what lives of the gateway before. The answer comes when it is done.
+fn adopt(app: &App) -> tokio::sync::oneshot::Receiver<()> {
     let app = app.clone();
+    let (done, adopted) = tokio::sync::oneshot::channel();
     app.clone().lifecycle.spawn(async move {
         // Until it is known which kernels live, their routes answer 503: a 404 would make a browser give up a living kernel.
         loop {
             match app.kernels.adopt().await {
                 Ok(n) => {
                     tracing::info!(kernels = n, "kernels taken over");
-                    return app.lifecycle.set_ready();
+                    app.lifecycle.set_ready();
+                    // Nobody waits any more if it took long.
+                    let _ = done.send(());
+                    return;
                 }
                 Err(e) => tracing::error!(error = %e, "kernels could not be taken over, trying again"),
             }
@@ -262,6 +272,7 @@ fn adopt(app: &App) {
             }
         }
     });
+    adopted
 }
 
 /// Now and then: activity into the store, ended tokens and logins out of it.
