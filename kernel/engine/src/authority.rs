@@ -106,13 +106,15 @@ fn field(block: &[u8], at: usize) -> Option<(Field, usize)> {
         return Some((Field::Other, integer(block, at, 5)?.1));
     }
     let prefix = if first & 0x40 != 0 { 6 } else { 4 };
-    let (name, mut next) = integer(block, at, prefix)?;
-    if name == 0 {
-        next = string(block, next)?.2;
+    let (index, mut next) = integer(block, at, prefix)?;
+    let mut authority = index == AUTHORITY;
+    if index == 0 {
+        let (coded, name, after) = string(block, next)?;
+        authority = !coded && block[name] == *b":authority";
+        next = after;
     }
     let (coded, value, next) = string(block, next)?;
-    let plain_authority = name == AUTHORITY && !coded;
-    Some((if plain_authority { Field::Authority(value) } else { Field::Other }, next))
+    Some((if authority && !coded { Field::Authority(value) } else { Field::Other }, next))
 }
 
 /// A string: is it Huffman-coded, where its bytes are, what follows.
@@ -263,9 +265,21 @@ mod tests {
             frame(1, 4 | PADDED | PRIORITY, &padded),
         ]
         .concat();
-        let wanted =
-            [preface, frame(4, 0, &[]), frame(1, 4, &wanted_block), data, frame(1, 4 | PADDED | PRIORITY, &wanted_padded)]
-                .concat();
+        let wanted = [
+            preface,
+            frame(4, 0, &[]),
+            frame(1, 4, &wanted_block),
+            data,
+            frame(1, 4 | PADDED | PRIORITY, &wanted_padded),
+        ]
+        .concat();
+        // gRPC's C++ core writes the name out
+        let mut spelt = b"\x40\x0a:authority\x03a%b".to_vec();
+        let softened =
+            filtered(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(1, 4, &spelt)].concat(), 5);
+        let last = spelt.len() - 2;
+        spelt[last] = b'-';
+        assert!(softened.ends_with(&spelt));
         for step in [1, 7, 16_384, all.len()] {
             assert!(filtered(&all, step) == wanted, "in parts of {step}");
         }

@@ -120,7 +120,9 @@ impl Beneath {
         let path = format!("{}/{path}", self.name);
         let source = Box::new(source);
         match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::NotFound { path, source },
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::NotFound { path, source }
+            }
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::CrossesDevices => {
                 Error::PermissionDenied { path, source }
             }
@@ -174,6 +176,10 @@ impl fmt::Debug for Beneath {
     }
 }
 
+fn location_ending(location: &Path) -> Option<&str> {
+    location.filename()?.rsplit_once('.').map(|(_, ending)| ending)
+}
+
 /// Bytes per piece where a whole file is streamed (CSV, JSON).
 const PIECE: u64 = 1 << 20;
 
@@ -196,6 +202,15 @@ impl ObjectStore for Beneath {
                 Ok((Arc::new(file), meta, range))
             })
             .await?;
+        if matches!(location_ending(&meta.location), Some("arrow" | "feather" | "ipc")) {
+            // the reader of Arrow files wants to seek
+            let file = file
+                .try_clone()
+                .map_err(|source| Error::Generic { store: "folder", source: Box::new(source) })?;
+            count_bytes(range.end - range.start);
+            let payload = GetResultPayload::File(file, meta.location.as_ref().into());
+            return Ok(GetResult { payload, meta, range, attributes: Attributes::new() });
+        }
         let pieces = stream::iter((range.start..range.end).step_by(PIECE as usize));
         let end = range.end;
         let payload = pieces

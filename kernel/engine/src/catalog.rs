@@ -124,7 +124,9 @@ impl Catalog {
             let url = format!("data://{}-{i}/", entry.name.replace(['_', '.'], "-"));
             let (folder, path) = match (entry.path.extension(), entry.path.parent(), entry.path.file_name()) {
                 // a path that looks like a file is one: its folder is the root
-                (Some(_), Some(parent), Some(name)) => (parent.to_owned(), name.to_string_lossy().into_owned()),
+                (Some(_), Some(parent), Some(name)) => {
+                    (parent.to_owned(), name.to_string_lossy().into_owned())
+                }
                 _ => (entry.path.clone(), String::new()),
             };
             let dataset = Dataset {
@@ -234,8 +236,8 @@ pub enum Packed {
 pub fn data_file(name: &str) -> Option<(&str, &str)> {
     let base = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
     let (stem, ending) = base.rsplit_once('.')?;
-    format_of(ending)?;
-    (!stem.is_empty()).then(|| (stem, &name[stem.len() + 1..]))
+    let whole = &name[stem.len() + 1..];
+    (!stem.is_empty() && !ending.is_empty() && format_of(whole).is_some()).then_some((stem, whole))
 }
 
 /// Format and packing by a file name's ending, such as `csv.gz`.

@@ -195,7 +195,7 @@ fn check_path(name: &str, path: &Path) -> Result<(), String> {
 
 /// A TOML error as one line with the line number and, for an unknown key, what was probably meant.
 fn explain(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
     let place = line.map_or(String::new(), |line| format!("line {line}: "));
     let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);

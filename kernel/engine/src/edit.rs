@@ -73,7 +73,11 @@ impl Edited {
 
     fn offset(&self, at: usize, end: bool) -> usize {
         let inside = |piece: &&Piece| {
-            if end { piece.new.start < at && at <= piece.new.end } else { piece.new.start <= at && at < piece.new.end }
+            if end {
+                piece.new.start < at && at <= piece.new.end
+            } else {
+                piece.new.start <= at && at < piece.new.end
+            }
         };
         match self.pieces.iter().find(inside) {
             Some(piece) if piece.copied => piece.old.start + (at - piece.new.start),

@@ -25,7 +25,9 @@ impl Home {
     /// The home at this path.
     pub fn open(path: &Path) -> Result<Self, Problem> {
         let root = Root::new(path.to_owned(), "home://home/".to_owned());
-        root.open().map_err(|error| Problem::new(Ename::FileNotFound, format!("the home cannot be opened: {error}")))?;
+        root.open().map_err(|error| {
+            Problem::new(Ename::FileNotFound, format!("the home cannot be opened: {error}"))
+        })?;
         Ok(Self { path: path.to_owned(), root })
     }
 
@@ -48,13 +50,17 @@ impl Home {
             return Err(Problem::new(Ename::FileNotFound, format!("'{path}' is not a file name")));
         }
         let opened = self.opened()?;
-        let folder_fd = opened.open_at(folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                return Problem::new(Ename::FileNotFound, format!("there is no folder '{folder}' in your home"))
+        let folder_fd =
+            opened.open_at(folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|error| {
+                if error.kind() == ErrorKind::NotFound {
+                    return Problem::new(
+                        Ename::FileNotFound,
+                        format!("there is no folder '{folder}' in your home"),
+                    )
                     .hint("create the folder first, or write beside the notebook");
-            }
-            refused(path, &error)
-        })?;
+                }
+                refused(path, &error)
+            })?;
         if opened.kind(&relative) == Some(FileType::Directory) {
             return Err(Problem::new(Ename::AlreadyExists, format!("'{path}' is a folder")));
         }
@@ -62,7 +68,13 @@ impl Home {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&folder_fd, temp.as_str(), flags, Mode::from_raw_mode(0o644))
             .map_err(|error| refused(path, &error.into()))?;
-        Ok(NewFile { folder: folder_fd, temp, name: name.to_owned(), file: File::from(file), finished: false })
+        Ok(NewFile {
+            folder: folder_fd,
+            temp,
+            name: name.to_owned(),
+            file: File::from(file),
+            finished: false,
+        })
     }
 
     /// Does a name in FROM mean a file?
@@ -77,8 +89,9 @@ impl Home {
     /// The path beneath the home, without `.` and `..`.
     fn relative(&self, path: &str) -> Result<String, Problem> {
         let outside = || {
-            Problem::new(Ename::PolicyDenied, format!("'{path}' is outside your home"))
-                .hint("name files relative to your home; governed data is named as schema.table, see SHOW DATASETS")
+            Problem::new(Ename::PolicyDenied, format!("'{path}' is outside your home")).hint(
+                "name files relative to your home; governed data is named as schema.table, see SHOW DATASETS",
+            )
         };
         if path.len() > LONGEST || path.contains('\0') {
             return Err(Problem::new(Ename::FileNotFound, "this is not a file name"));
@@ -119,10 +132,16 @@ impl Home {
 
 fn refused(path: &str, error: &std::io::Error) -> Problem {
     match error.kind() {
-        ErrorKind::NotFound => Problem::new(Ename::FileNotFound, format!("there is no file '{path}' in your home")),
-        ErrorKind::CrossesDevices => Problem::new(Ename::PolicyDenied, format!("'{path}' leads out of your home")),
+        ErrorKind::NotFound => {
+            Problem::new(Ename::FileNotFound, format!("there is no file '{path}' in your home"))
+        }
+        ErrorKind::CrossesDevices => {
+            Problem::new(Ename::PolicyDenied, format!("'{path}' leads out of your home"))
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => disk_full(),
-        ErrorKind::PermissionDenied => Problem::new(Ename::PolicyDenied, format!("'{path}' may not be opened")),
+        ErrorKind::PermissionDenied => {
+            Problem::new(Ename::PolicyDenied, format!("'{path}' may not be opened"))
+        }
         _ => Problem::new(Ename::FileNotFound, format!("'{path}' cannot be opened: {}", kind_text(error))),
     }
 }
@@ -137,7 +156,14 @@ pub fn disk_full() -> Problem {
 pub fn kind_text(error: &std::io::Error) -> String {
     error.raw_os_error().map_or_else(
         || error.kind().to_string(),
-        |code| rustix::io::Errno::from_raw_os_error(code).to_string().split(" (").next().unwrap_or_default().to_lowercase(),
+        |code| {
+            rustix::io::Errno::from_raw_os_error(code)
+                .to_string()
+                .split(" (")
+                .next()
+                .unwrap_or_default()
+                .to_lowercase()
+        },
     )
 }
 
@@ -187,7 +213,12 @@ mod tests {
         std::fs::write(dir.path().join("other.csv"), "x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", home_path.join("link.csv")).unwrap();
         let home = Home::open(&home_path).unwrap();
-        for good in ["d/events.csv", "~/d/events.csv", "./d/../d/events.csv", home_path.join("d/events.csv").to_str().unwrap()] {
+        for good in [
+            "d/events.csv",
+            "~/d/events.csv",
+            "./d/../d/events.csv",
+            home_path.join("d/events.csv").to_str().unwrap(),
+        ] {
             assert_eq!(home.source(good).unwrap().path, "d/events.csv", "{good}");
         }
         for (bad, ename) in [

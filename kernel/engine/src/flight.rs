@@ -76,7 +76,11 @@ impl Service {
     }
 
     /// Looks at a statement and keeps it for its fetch.
-    async fn look(&self, sql: &str, values: Option<ParamValues>) -> Result<(Arc<Run>, Option<SchemaRef>), Problem> {
+    async fn look(
+        &self,
+        sql: &str,
+        values: Option<ParamValues>,
+    ) -> Result<(Arc<Run>, Option<SchemaRef>), Problem> {
         let (run, ready) = self.ready(sql, values).await?;
         let schema = ready.plan().map(|plan| plain_schema(plan.schema().inner()));
         self.0.registry.put(run.clone(), ready);
@@ -115,11 +119,17 @@ impl Service {
     }
 
     /// The answer to a statement: where its rows are to be fetched.
-    fn info(&self, descriptor: FlightDescriptor, run: &Run, schema: Option<SchemaRef>) -> Result<FlightInfo, Status> {
+    fn info(
+        &self,
+        descriptor: FlightDescriptor,
+        run: &Run,
+        schema: Option<SchemaRef>,
+    ) -> Result<FlightInfo, Status> {
         let handle = run.handle.clone().into_bytes();
         let ticket = TicketStatementQuery { statement_handle: handle.clone().into() };
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
-        let info = FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint).with_app_metadata(handle);
+        let info =
+            FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint).with_app_metadata(handle);
         match schema {
             Some(schema) => info
                 .try_with_schema(&schema)
@@ -211,7 +221,10 @@ async fn pump(session: Session, ready: Ready, run: Arc<Run>, sender: mpsc::Sende
 }
 
 /// The next piece, but not past the statement's stop.
-async fn next(receiver: &mut mpsc::Receiver<Result<Piece, Problem>>, run: &Run) -> Option<Result<Piece, Problem>> {
+async fn next(
+    receiver: &mut mpsc::Receiver<Result<Piece, Problem>>,
+    run: &Run,
+) -> Option<Result<Piece, Problem>> {
     tokio::select! {
         biased;
         piece = receiver.recv() => piece,
@@ -250,7 +263,10 @@ impl Drop for Ended {
 }
 
 /// Batches as Flight data.
-fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Problem>> + Send + 'static) -> DoGet {
+fn encoded(
+    schema: SchemaRef,
+    rows: impl Stream<Item = Result<RecordBatch, Problem>> + Send + 'static,
+) -> DoGet {
     let rows = rows.map(|batch| batch.map_err(|problem| FlightError::Tonic(Box::new(to_status(&problem)))));
     let data = FlightDataEncoderBuilder::new()
         .with_schema(schema)

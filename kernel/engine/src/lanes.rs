@@ -36,8 +36,18 @@ pub struct Lanes {
 }
 
 struct Lane {
-    runtime: Runtime,
+    /// There until the lane is dropped.
+    runtime: Option<Runtime>,
     meter: Arc<Meter>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // waits for nothing, so that a lane may be dropped anywhere
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -93,10 +103,9 @@ impl Lanes {
     /// Waits for a lane's work to end, then keeps the lane for reuse.
     async fn settle(self: Arc<Self>, lane: Lane, run: Arc<Run>, permit: Option<OwnedSemaphorePermit>) {
         let deadline = Instant::now() + GRACE;
-        while lane.runtime.metrics().num_alive_tasks() > 0 {
+        while lane.runtime.as_ref().is_some_and(|runtime| runtime.metrics().num_alive_tasks() > 0) {
             if Instant::now() >= deadline {
                 (self.stuck)(&run.handle);
-                lane.runtime.shutdown_background();
                 return;
             }
             tokio::time::sleep(TICK).await;
@@ -106,16 +115,7 @@ impl Lanes {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE {
             idle.push(lane);
-        } else {
-            lane.runtime.shutdown_background();
         }
-    }
-}
-
-impl Drop for Lanes {
-    fn drop(&mut self) {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        idle.into_iter().for_each(|lane| lane.runtime.shutdown_background());
     }
 }
 
@@ -130,8 +130,10 @@ impl Lane {
             .on_thread_start(move || METER.set(Some(counted.clone())))
             .enable_all()
             .build()
-            .map_err(|error| Problem::new(Ename::MemoryLimit, format!("no threads for this statement: {error}")))?;
-        Ok(Self { runtime, meter })
+            .map_err(|error| {
+                Problem::new(Ename::MemoryLimit, format!("no threads for this statement: {error}"))
+            })?;
+        Ok(Self { runtime: Some(runtime), meter })
     }
 }
 
@@ -153,8 +155,8 @@ impl Lease {
     /// Runs a future in the lane. It is dropped when the statement is stopped.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.run.cancel.clone();
-        if let Some(lane) = &self.lane {
-            lane.runtime.spawn(async move {
+        if let Some(runtime) = self.lane.as_ref().and_then(|lane| lane.runtime.as_ref()) {
+            runtime.spawn(async move {
                 let _ = cancel.run_until_cancelled_owned(work).await;
             });
         }
@@ -249,7 +251,12 @@ mod tests {
         let lanes = Lanes::new(1, 1, |_| ());
         let run = Run::new("p");
         let lease = lanes.lease(&run).await.unwrap();
-        let problem = lease.run(async { Err::<(), _>(panic!("boom")) }).await.unwrap_err();
+        let broken = run.clone();
+        let boom = async move {
+            assert!(broken.is_finished(), "boom");
+            Ok(())
+        };
+        let problem = lease.run(boom).await.unwrap_err();
         assert_eq!(problem.ename, Ename::Internal);
         assert!(!problem.message.contains("boom"), "{problem}");
     }

@@ -28,7 +28,10 @@ pub enum ListenError {
 /// Takes over a listening socket.
 pub fn from_descriptor(fd: RawFd) -> Result<UnixListener, ListenError> {
     let socket = |source| ListenError::Socket { what: format!("descriptor {fd}"), source };
-    #[expect(unsafe_code, reason = "a descriptor that was handed over at start can only be taken by its number")]
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor that was handed over at start can only be taken by its number"
+    )]
     // SAFETY: called once, at start, before anything else opens descriptors; the descriptor was given to this program to own,
     // and nothing else in it refers to it. A number that is not open is found out by fstat below.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -49,11 +52,13 @@ pub fn from_descriptor(fd: RawFd) -> Result<UnixListener, ListenError> {
 
 /// Listens on `unix:/path`; a socket that nobody serves any more is replaced.
 pub fn on_address(address: &str) -> Result<(UnixListener, PathBuf), ListenError> {
-    let Some(path) = address.strip_prefix("unix:") else { return Err(ListenError::Address(address.to_owned())) };
+    let Some(path) = address.strip_prefix("unix:") else {
+        return Err(ListenError::Address(address.to_owned()));
+    };
     let path = Path::new(path.strip_prefix("//").unwrap_or(path));
     let socket = |source| ListenError::Socket { what: path.display().to_string(), source };
-    let is_socket =
-        std::fs::symlink_metadata(path).is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()));
+    let is_socket = std::fs::symlink_metadata(path)
+        .is_ok_and(|meta| std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()));
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path).map_err(socket)?;
     }

@@ -65,7 +65,12 @@ fn main() -> ExitCode {
         }
     };
     let filter = EnvFilter::try_from_env("CARREL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().flatten_event(true).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .json()
+        .flatten_event(true)
+        .init();
     panics::log_panics();
     let done = match args.command {
         Command::Serve(args) => start(args),
@@ -85,7 +90,8 @@ type Failed = (u8, Box<dyn Error>);
 fn start(args: ServeArgs) -> Result<(), Failed> {
     let (listener, path) = match &args.listen {
         Some(address) => {
-            let (listener, path) = listen::on_address(address).map_err(|error| (UNAVAILABLE, error.into()))?;
+            let (listener, path) =
+                listen::on_address(address).map_err(|error| (UNAVAILABLE, error.into()))?;
             (listener, Some(path))
         }
         None => (listen::from_descriptor(args.fd).map_err(|error| (USAGE, error.into()))?, None),

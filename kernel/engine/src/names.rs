@@ -28,6 +28,9 @@ pub const SESSION: &str = "session";
 /// How long a look at a table's files is good for.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Opened tables that are kept.
+const MOST_OPENED: usize = 1024;
+
 /// At most this many views that use each other.
 const VIEW_DEPTH: usize = 16;
 
@@ -59,35 +62,42 @@ impl fmt::Debug for Link {
 
 /// Tables that were opened, by name, as long as their files stay the same.
 #[derive(Debug, Default)]
-pub struct Opened(Mutex<HashMap<String, (Instant, u64, Arc<FileTable>)>>);
+pub struct Opened(Mutex<HashMap<String, Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    looked: Instant,
+    fingerprint: u64,
+    table: Arc<FileTable>,
+}
 
 impl Opened {
     fn fresh(&self, key: &str) -> Option<Arc<FileTable>> {
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (looked, _, table) = tables.get(key)?;
-        (looked.elapsed() < FRESH).then(|| table.clone())
+        tables.get(key).filter(|seen| seen.looked.elapsed() < FRESH).map(|seen| seen.table.clone())
     }
 
     fn same(&self, key: &str, fingerprint: u64) -> Option<Arc<FileTable>> {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (looked, known, table) = tables.get_mut(key)?;
-        (*known == fingerprint).then(|| {
-            *looked = Instant::now();
-            table.clone()
-        })
+        let seen = tables.get_mut(key).filter(|seen| seen.fingerprint == fingerprint)?;
+        seen.looked = Instant::now();
+        Some(seen.table.clone())
     }
 
     fn put(&self, key: String, fingerprint: u64, table: Arc<FileTable>) {
         let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tables.len() >= 1024 {
+        if tables.len() >= MOST_OPENED {
             tables.clear();
         }
-        tables.insert(key, (Instant::now(), fingerprint, table));
+        tables.insert(key, Seen { looked: Instant::now(), fingerprint, table });
     }
 }
 
 /// The table that a name in FROM means, or what to tell the user.
-pub async fn resolve(session: &Session, name: &TableReference) -> std::result::Result<Arc<dyn TableProvider>, Problem> {
+pub async fn resolve(
+    session: &Session,
+    name: &TableReference,
+) -> std::result::Result<Arc<dyn TableProvider>, Problem> {
     match (name.catalog(), name.schema(), name.table()) {
         (None | Some(CATALOG), Some(SESSION), table) => match own(session, table).await? {
             Some(found) => Ok(found),
@@ -103,7 +113,10 @@ pub async fn resolve(session: &Session, name: &TableReference) -> std::result::R
 }
 
 /// A dataset, opened.
-pub async fn open_dataset(session: &Session, dataset: &Dataset) -> std::result::Result<Arc<FileTable>, Problem> {
+pub async fn open_dataset(
+    session: &Session,
+    dataset: &Dataset,
+) -> std::result::Result<Arc<FileTable>, Problem> {
     open_source(session, dataset.source.clone(), dataset.name()).await
 }
 
@@ -113,7 +126,11 @@ pub async fn open_file(session: &Session, path: &str) -> std::result::Result<Arc
     open_source(session, source, path.to_owned()).await
 }
 
-async fn open_source(session: &Session, source: Source, label: String) -> std::result::Result<Arc<FileTable>, Problem> {
+async fn open_source(
+    session: &Session,
+    source: Source,
+    label: String,
+) -> std::result::Result<Arc<FileTable>, Problem> {
     let key = format!("{}{}", source.root.url(), source.path);
     if let Some(table) = session.opened().fresh(&key) {
         return Ok(table);
@@ -165,8 +182,9 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
 async fn own(session: &Session, name: &str) -> std::result::Result<Option<Arc<dyn TableProvider>>, Problem> {
     let views = VIEWS.try_with(Clone::clone).unwrap_or_default();
     if views.iter().any(|view| view == name) || views.len() >= VIEW_DEPTH {
-        return Err(Problem::new(Ename::Unsupported, format!("the view '{name}' would use itself"))
-            .hint(format!("keep the old contents as a table first: CREATE TABLE … AS SELECT * FROM {name}")));
+        return Err(Problem::new(Ename::Unsupported, format!("the view '{name}' would use itself")).hint(
+            format!("keep the old contents as a table first: CREATE TABLE … AS SELECT * FROM {name}"),
+        ));
     }
     if let Some(table) = session.scratch().table(name)? {
         return Ok(Some(table));
@@ -248,7 +266,8 @@ impl CatalogProvider for Schemas {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let schema = One { link: self.link.clone(), catalog: self.catalog.clone(), schema: name.to_owned() };
-        (name == SESSION || self.catalog.schemas().iter().any(|schema| schema == name)).then(|| Arc::new(schema) as _)
+        (name == SESSION || self.catalog.schemas().iter().any(|schema| schema == name))
+            .then(|| Arc::new(schema) as _)
     }
 }
 

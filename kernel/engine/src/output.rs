@@ -64,8 +64,9 @@ pub fn text_table(columns: &[&str], rows: Vec<Vec<Option<String>>>) -> Result<Re
 /// A batch from its parts.
 pub fn batch(schema: Schema, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Problem> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)
-        .map_err(|error| Problem::new(Ename::Internal, format!("an answer could not be put together: {error}")))
+    RecordBatch::try_new_with_options(Arc::new(schema), columns, &options).map_err(|error| {
+        Problem::new(Ename::Internal, format!("an answer could not be put together: {error}"))
+    })
 }
 
 /// The schema that `Output::plain` gives.
@@ -91,7 +92,9 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::BinaryView => DataType::Binary,
         DataType::Dictionary(_, value) => plain_type(value),
         DataType::List(field) | DataType::ListView(field) => DataType::List(plain_field(field)),
-        DataType::LargeList(field) | DataType::LargeListView(field) => DataType::LargeList(plain_field(field)),
+        DataType::LargeList(field) | DataType::LargeListView(field) => {
+            DataType::LargeList(plain_field(field))
+        }
         DataType::FixedSizeList(field, n) => DataType::FixedSizeList(plain_field(field), *n),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
         other => other.clone(),

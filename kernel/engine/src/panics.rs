@@ -18,7 +18,12 @@ pub async fn guard<T>(handle: &str, work: impl Future<Output = Result<T, Problem
 pub fn internal(handle: &str, what: &str) -> Problem {
     let reference = uuid::Uuid::new_v4().simple().to_string();
     let reference = &reference[..8];
-    tracing::error!(fault.reference = reference, statement = handle, fault.cause = what, "fault in a statement");
+    tracing::error!(
+        fault.reference = reference,
+        statement = handle,
+        fault.cause = what,
+        "fault in a statement"
+    );
     Problem::new(Ename::Internal, format!("this is a fault of Carrel, logged as {reference}"))
         .hint("the session and its tables are unharmed; tell the administrator the reference")
 }

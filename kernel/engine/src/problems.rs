@@ -30,7 +30,11 @@ pub fn of(error: &DataFusionError, sql: &str) -> Problem {
 pub fn of_files(error: &DataFusionError, label: &str) -> Problem {
     let problem = of(error, "");
     match problem.ename {
-        Ename::Cancelled | Ename::MemoryLimit | Ename::PolicyDenied | Ename::FileNotFound | Ename::CorruptFile => problem,
+        Ename::Cancelled
+        | Ename::MemoryLimit
+        | Ename::PolicyDenied
+        | Ename::FileNotFound
+        | Ename::CorruptFile => problem,
         _ => Problem::new(Ename::CorruptFile, format!("{label} cannot be read: {}", problem.message)),
     }
 }
@@ -64,14 +68,18 @@ fn root(error: &DataFusionError, diagnostic: Option<&Diagnostic>, sql: &str) -> 
         DataFusionError::Configuration(message) => Problem::new(Ename::BadOption, clean(message)),
         DataFusionError::Execution(message) => execution(message),
         DataFusionError::ArrowError(inner, _) => arrow_error(inner, sql),
-        DataFusionError::ParquetError(inner) => {
-            Problem::new(Ename::CorruptFile, format!("a Parquet file cannot be read: {}", clean(&inner.to_string())))
-        }
+        DataFusionError::ParquetError(inner) => Problem::new(
+            Ename::CorruptFile,
+            format!("a Parquet file cannot be read: {}", clean(&inner.to_string())),
+        ),
         DataFusionError::ObjectStore(inner) => store(inner),
         DataFusionError::IoError(inner) => io(inner),
         DataFusionError::ResourcesExhausted(message) => memory(message),
-        DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => Problem::new(Ename::Cancelled, "cancelled"),
+        DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => {
+            Problem::new(Ename::Cancelled, "cancelled")
+        }
         DataFusionError::Internal(message) => doubtful_internal(message, diagnostic, sql),
+        other if text::is_resource(&other.message()) => memory(&other.message()),
         other => internal("an unexpected error", other),
     }
 }
@@ -97,7 +105,8 @@ fn external(error: &(dyn Error + Send + Sync + 'static), sql: &str) -> Problem {
         let text = format!("a Parquet file cannot be read: {}", clean(&inner.to_string()));
         return Problem::new(Ename::CorruptFile, text);
     }
-    internal("an unexpected error", &error)
+    let text = error.to_string();
+    if text::is_resource(&text) { memory(&text) } else { internal("an unexpected error", &text) }
 }
 
 fn with_place(problem: Problem, diagnostic: Option<&Diagnostic>, sql: &str) -> Problem {
@@ -141,7 +150,8 @@ fn schema(error: &SchemaError) -> Problem {
             Problem::new(Ename::AmbiguousName, format!("the column {} is in more than one table", field.name))
                 .hint(format!("write the table before it, as in t.{}", field.name))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
             Problem::new(Ename::AmbiguousName, format!("two columns are called {name}"))
                 .hint(format!("give one of them another name with {name} AS …"))
         }
@@ -163,7 +173,8 @@ fn suggest_column(problem: Problem, field: &Column, valid: &[Column]) -> Problem
 }
 
 fn plan(message: &str) -> Problem {
-    if let Some(problem) = text::unknown_table(message).or_else(|| text::unknown_function(message)).or_else(|| text::not_grouped(message)) {
+    let known = [text::unknown_table, text::unknown_function, text::not_grouped, text::same_name];
+    if let Some(problem) = known.iter().find_map(|read| read(message)) {
         return problem;
     }
     let cleaned = clean(message);
@@ -192,7 +203,11 @@ fn not_supported(message: &str) -> Problem {
 /// DataFusion calls some mistakes of users internal errors.
 fn doubtful_internal(message: &str, diagnostic: Option<&Diagnostic>, sql: &str) -> Problem {
     let lower = message.to_lowercase();
-    if lower.contains("coerc") || lower.contains("signature") || lower.contains("expects") || lower.contains("argument") {
+    if lower.contains("coerc")
+        || lower.contains("signature")
+        || lower.contains("expects")
+        || lower.contains("argument")
+    {
         return with_place(Problem::new(Ename::TypeError, text::type_words(message)), diagnostic, sql);
     }
     internal("an internal error of the query engine", &message)
@@ -241,7 +256,8 @@ fn store(error: &object_store::Error) -> Problem {
     match error {
         object_store::Error::NotFound { path, .. } => {
             let name = path.rsplit('/').next().unwrap_or_default();
-            Problem::new(Ename::FileNotFound, format!("the file {name} is gone")).hint("run the statement again")
+            Problem::new(Ename::FileNotFound, format!("the file {name} is gone"))
+                .hint("run the statement again")
         }
         object_store::Error::PermissionDenied { path, .. } => {
             let name = path.rsplit('/').next().unwrap_or_default();

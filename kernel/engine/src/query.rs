@@ -6,8 +6,8 @@ use std::sync::Arc;
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::Span;
 use carrel_cell::token::{TokenKind, tokenize};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
@@ -36,7 +36,9 @@ pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<Logica
         if is_special(&state, reference) {
             continue;
         }
-        names::resolve(session, reference).await.map_err(|problem| at_name(problem, sql, reference))?;
+        names::resolve(session, reference)
+            .await
+            .map_err(|problem| at_name(&state, problem, sql, reference))?;
         run.check()?;
     }
     let plan = state.statement_to_plan(statement).await.map_err(|error| problems::of(&error, sql))?;
@@ -94,7 +96,7 @@ fn is_special(state: &SessionState, reference: &TableReference) -> bool {
 }
 
 /// The problem, placed at the name it is about.
-fn at_name(problem: Problem, sql: &str, reference: &TableReference) -> Problem {
+fn at_name(state: &SessionState, problem: Problem, sql: &str, reference: &TableReference) -> Problem {
     if problem.span.is_some() {
         return problem;
     }
@@ -127,6 +129,13 @@ fn at_name(problem: Problem, sql: &str, reference: &TableReference) -> Problem {
                 || token.is_symbol(sql, ',')
                 || token.is_symbol(sql, '(')
         });
+        if in_from && tokens.get(next).is_some_and(|token| token.is_symbol(sql, '(')) {
+            let name = reference.table();
+            return Problem::new(Ename::UnknownFunction, format!("no table function {name}"))
+                .at(Span::new(tokens[at].span.start, end.span.end))
+                .hint("read a file by its path: SELECT * FROM 'file.csv'")
+                .suggest(name, state.table_functions().keys());
+        }
         if in_from {
             return problem.at(Span::new(tokens[at].span.start, end.span.end));
         }

@@ -49,7 +49,8 @@ impl Registry {
         let mut inner = self.lock();
         while inner.statements.len() >= KEPT {
             // the oldest that does not run
-            let at = inner.statements.iter().position(|entry| entry.ready.is_some() || entry.run.is_finished());
+            let at =
+                inner.statements.iter().position(|entry| entry.ready.is_some() || entry.run.is_finished());
             match at {
                 Some(at) => drop(inner.statements.remove(at)),
                 None => break,
@@ -73,7 +74,9 @@ impl Registry {
     /// Notes a statement that runs at once.
     pub fn running(&self, run: Arc<Run>) {
         let mut inner = self.lock();
-        while inner.statements.len() >= KEPT && inner.statements.front().is_some_and(|entry| entry.run.is_finished()) {
+        while inner.statements.len() >= KEPT
+            && inner.statements.front().is_some_and(|entry| entry.run.is_finished())
+        {
             inner.statements.pop_front();
         }
         inner.statements.push_back(Entry { run, ready: None, since: Instant::now() });

@@ -57,7 +57,11 @@ pub fn scanned(plan: &Arc<dyn ExecutionPlan>) -> Scanned {
         todo.extend(node.children());
         let Some(source) = node.downcast_ref::<DataSourceExec>() else { continue };
         let Some(config) = source.data_source().downcast_ref::<FileScanConfig>() else { continue };
-        let expected = source.data_source().partition_statistics(None).ok().and_then(|s| s.num_rows.get_value().copied());
+        let expected = source
+            .data_source()
+            .partition_statistics(None)
+            .ok()
+            .and_then(|s| s.num_rows.get_value().copied());
         unknown |= expected.is_none();
         let groups = config.file_groups.iter().map(|group| group.len() as u64).sum::<u64>();
         let metrics = node.metrics().unwrap_or_default();

@@ -48,7 +48,8 @@ impl Scratch {
     pub fn open(path: &Path, tables_limit: u64) -> Result<Self, Problem> {
         let scratch = Self { path: path.to_owned(), tables_limit };
         for folder in ["tables", "views", "spill"] {
-            std::fs::create_dir_all(path.join(folder)).map_err(|error| trouble("scratch cannot be used", &error))?;
+            std::fs::create_dir_all(path.join(folder))
+                .map_err(|error| trouble("scratch cannot be used", &error))?;
         }
         for folder in ["tables", "views", "."] {
             for entry in scratch.list(folder) {
@@ -113,7 +114,8 @@ impl Scratch {
     /// Begins a table that takes the place of an older one when it is finished.
     pub fn writer(&self, name: &str, schema: &SchemaRef) -> Result<TableWriter, Problem> {
         check_name(name)?;
-        let used: u64 = self.entries().iter().filter(|entry| entry.name != name).map(|entry| entry.bytes).sum();
+        let used: u64 =
+            self.entries().iter().filter(|entry| entry.name != name).map(|entry| entry.bytes).sum();
         let schema = plain_schema(schema);
         let temp = self.path.join("tables").join(part());
         let open = || FileWriter::try_new(Counted::create(&temp)?, &schema);
@@ -121,7 +123,17 @@ impl Scratch {
         let left = self.tables_limit.saturating_sub(used);
         let (limit, target) = (self.tables_limit, self.table_path(name));
         let view = self.view_path(name);
-        Ok(TableWriter { name: name.to_owned(), schema, writer: Some(writer), temp, target, view, rows: 0, left, limit })
+        Ok(TableWriter {
+            name: name.to_owned(),
+            schema,
+            writer: Some(writer),
+            temp,
+            target,
+            view,
+            rows: 0,
+            left,
+            limit,
+        })
     }
 
     /// Keeps a view.
@@ -135,7 +147,8 @@ impl Scratch {
     /// Removes a table or a view.
     pub fn remove(&self, entry: &Entry) -> Result<(), Problem> {
         let path = if entry.view { self.view_path(&entry.name) } else { self.table_path(&entry.name) };
-        std::fs::remove_file(path).map_err(|error| trouble(&format!("{} cannot be dropped", entry.name), &error))
+        std::fs::remove_file(path)
+            .map_err(|error| trouble(&format!("{} cannot be dropped", entry.name), &error))
     }
 
     /// Writes a small file at once: whole, or not.
@@ -189,8 +202,11 @@ impl TableWriter {
         writer.write(&batch).map_err(|error| arrow_trouble(&self.name, &error))?;
         if writer.get_ref().bytes > self.left {
             let limit = show_size(self.limit);
-            return Err(Problem::new(Ename::DiskLimit, format!("the session's tables would take more than {limit}"))
-                .hint("select fewer rows or columns, or drop tables that are not needed (SHOW TABLES)"));
+            return Err(Problem::new(
+                Ename::DiskLimit,
+                format!("the session's tables would take more than {limit}"),
+            )
+            .hint("select fewer rows or columns, or drop tables that are not needed (SHOW TABLES)"));
         }
         Ok(())
     }
@@ -277,7 +293,9 @@ fn name_of(file: &str) -> Option<String> {
 
 fn arrow_trouble(name: &str, error: &arrow::error::ArrowError) -> Problem {
     match error {
-        arrow::error::ArrowError::IoError(_, error) => trouble(&format!("the table {name} cannot be written"), error),
+        arrow::error::ArrowError::IoError(_, error) => {
+            trouble(&format!("the table {name} cannot be written"), error)
+        }
         error => Problem::new(Ename::ValueError, format!("the table {name} cannot be written: {error}")),
     }
 }

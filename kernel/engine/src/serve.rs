@@ -96,8 +96,15 @@ async fn run(serve: Serve) -> Result<(), ServeError> {
 }
 
 /// Until a signal comes, or nothing was asked for as long as the configuration says.
-async fn wait_for_end(service: Service, activity: Arc<Activity>, idle_after: Duration, end: CancellationToken) {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+async fn wait_for_end(
+    service: Service,
+    activity: Arc<Activity>,
+    idle_after: Duration,
+    end: CancellationToken,
+) {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received");
         return;
     };

@@ -108,7 +108,12 @@ impl Session {
     }
 
     /// Writes batches as a session table, as `CREATE OR REPLACE TABLE` does.
-    pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: &[RecordBatch]) -> Result<(), Problem> {
+    pub fn register_batches(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: &[RecordBatch],
+    ) -> Result<(), Problem> {
         let mut writer = self.scratch().writer(name, &schema)?;
         for batch in batches {
             writer.write(batch)?;
@@ -149,6 +154,19 @@ impl Session {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Forgets tables, views, models and settings: the session begins anew, as after a restart that its user asked for.
+    pub fn reset(&self) -> Result<(), Problem> {
+        for entry in self.scratch().entries() {
+            self.scratch().remove(&entry)?;
+        }
+        crate::model::clear(self)?;
+        self.with_settings(|settings| {
+            *settings = Settings::default();
+            settings.apply(self.context(), self.config())?;
+            settings.save(self.scratch())
+        })
     }
 
     /// Reads or changes the settings made with `SET`.

@@ -117,8 +117,11 @@ impl Settings {
         }
         // functions such as now() keep what they need of the options
         let options = state.config().options().clone();
-        let updated: Vec<_> =
-            state.scalar_functions().values().filter_map(|f| f.inner().with_updated_config(&options)).collect();
+        let updated: Vec<_> = state
+            .scalar_functions()
+            .values()
+            .filter_map(|f| f.inner().with_updated_config(&options))
+            .collect();
         for function in updated {
             state.register_udf(Arc::new(function)).map_err(|error| crate::problems::of(&error, ""))?;
         }
@@ -156,7 +159,8 @@ impl Settings {
 fn find(key: &str) -> Result<&'static Key, Problem> {
     let unknown = || {
         let names = KEYS.iter().map(|key| key.name);
-        let problem = Problem::new(Ename::BadOption, format!("there is no setting {key}")).suggest(key, names);
+        let problem =
+            Problem::new(Ename::BadOption, format!("there is no setting {key}")).suggest(key, names);
         if problem.hint.is_some() { problem } else { problem.hint("SHOW ALL lists the settings") }
     };
     KEYS.iter().find(|known| known.name == key).ok_or_else(unknown)
@@ -164,7 +168,8 @@ fn find(key: &str) -> Result<&'static Key, Problem> {
 
 fn whole(value: &OptionValue, least: u32, most: u32) -> Option<String> {
     let number = value.as_number().or_else(|| value.as_text()?.parse().ok())?;
-    (number.fract() == 0.0 && number >= f64::from(least) && number <= f64::from(most)).then(|| format!("{number:.0}"))
+    (number.fract() == 0.0 && number >= f64::from(least) && number <= f64::from(most))
+        .then(|| format!("{number:.0}"))
 }
 
 fn zone(value: &OptionValue) -> Option<String> {
@@ -185,7 +190,8 @@ mod tests {
         assert_eq!(settings.get("batch_size", &config).unwrap(), "100");
         settings.set("batch_size", None, Span::default()).unwrap();
         assert_eq!(settings.get("batch_size", &config).unwrap(), "8192");
-        let problem = settings.set("batch_size", Some(&OptionValue::Number(0.5)), Span::new(1, 2)).unwrap_err();
+        let problem =
+            settings.set("batch_size", Some(&OptionValue::Number(0.5)), Span::new(1, 2)).unwrap_err();
         assert_eq!((problem.ename, problem.span), (Ename::BadOption, Some(Span::new(1, 2))));
         let problem = settings.set("batchsize", None, Span::default()).unwrap_err();
         assert_eq!(problem.hint.as_deref(), Some("did you mean batch_size?"));

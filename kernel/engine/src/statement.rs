@@ -81,20 +81,24 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
                 settings.apply(session.context(), session.config())?;
                 settings.save(session.scratch())
             })?;
-            let text = value.map_or_else(|| format!("{key} is back to its default"), |value| format!("{key} = {value}"));
+            let text = value
+                .map_or_else(|| format!("{key} is back to its default"), |value| format!("{key} = {value}"));
             Output::says("status", text)
         }
         StatementKind::CreateTable(create) => create_table(session, &create, run).await,
         StatementKind::CreateView(create) => create_view(session, &create, run).await,
         StatementKind::Drop { object, name, if_exists } => drop(session, object, &name, if_exists),
         StatementKind::Copy(copy) => copy::copy(session, &copy, run).await,
-        StatementKind::Explain { analyze, verbose, query } => explain(session, analyze, verbose, &query, run).await,
+        StatementKind::Explain { analyze, verbose, query } => {
+            explain(session, analyze, verbose, &query, run).await
+        }
     }
 }
 
 /// Plans a query that stands somewhere in a statement.
 async fn plan(session: &Session, query: &QueryText, run: &Arc<Run>) -> Result<Planned, Problem> {
-    let planned = session.plan(&query.text, run).await.map_err(|problem| problem.shifted(query.span.start))?;
+    let planned =
+        session.plan(&query.text, run).await.map_err(|problem| problem.shifted(query.span.start))?;
     Ok(Planned { edited: planned.edited.within(query.span.start), ..planned })
 }
 
@@ -202,9 +206,12 @@ fn own_name(name: &Name) -> Result<&str, Problem> {
     match name.parts.as_slice() {
         [plain] => Ok(plain),
         [schema, plain] if schema == names::SESSION => Ok(plain),
-        _ => Err(Problem::new(Ename::PolicyDenied, format!("{name} cannot be made or dropped: datasets are read-only"))
-            .at(name.span)
-            .hint(format!("use a name without a schema: {}", name.last()))),
+        _ => Err(Problem::new(
+            Ename::PolicyDenied,
+            format!("{name} cannot be made or dropped: datasets are read-only"),
+        )
+        .at(name.span)
+        .hint(format!("use a name without a schema: {}", name.last()))),
     }
 }
 
@@ -226,9 +233,12 @@ fn distinct_columns(output: &Output, query: &QueryText) -> Result<(), Problem> {
     let mut seen = std::collections::BTreeSet::new();
     for field in output.schema.fields() {
         if !seen.insert(field.name()) {
-            return Err(Problem::new(Ename::AmbiguousName, format!("two columns are called {}", field.name()))
-                .at(query.span)
-                .hint("give one of them another name with AS"));
+            return Err(Problem::new(
+                Ename::AmbiguousName,
+                format!("two columns are called {}", field.name()),
+            )
+            .at(query.span)
+            .hint("give one of them another name with AS"));
         }
     }
     Ok(())
@@ -244,8 +254,11 @@ fn capped(output: Output, most: u64) -> Output {
         let batch = batch?;
         seen += batch.num_rows() as u64;
         if seen > most {
-            return Err(Problem::new(Ename::PolicyDenied, format!("the result has more than {} rows", grouped(most)))
-                .hint("add LIMIT, aggregate, or keep it with CREATE TABLE or COPY"));
+            return Err(Problem::new(
+                Ename::PolicyDenied,
+                format!("the result has more than {} rows", grouped(most)),
+            )
+            .hint("add LIMIT, aggregate, or keep it with CREATE TABLE or COPY"));
         }
         Ok(batch)
     });

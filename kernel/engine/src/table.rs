@@ -121,7 +121,9 @@ impl Files {
             Format::Parquet => Arc::new(ParquetFormat::default()),
             Format::Arrow => Arc::new(ArrowFormat),
             Format::Ndjson => Arc::new(
-                JsonFormat::default().with_schema_infer_max_rec(SAMPLE_ROWS).with_file_compression_type(packed),
+                JsonFormat::default()
+                    .with_schema_infer_max_rec(SAMPLE_ROWS)
+                    .with_file_compression_type(packed),
             ),
             Format::Csv => {
                 let delimiter = if self.ending.starts_with("tsv") { b'\t' } else { b',' };
@@ -150,7 +152,10 @@ impl Files {
                 }
                 Some(known) => {
                     if !known.iter().map(|(key, _)| key.as_str()).eq(pairs.iter().map(|(key, _)| *key)) {
-                        return Err(Problem::new(Ename::CorruptFile, "its folders disagree about the partition keys"));
+                        return Err(Problem::new(
+                            Ename::CorruptFile,
+                            "its folders disagree about the partition keys",
+                        ));
                     }
                     for ((_, known), (_, value)) in known.iter_mut().zip(&pairs) {
                         if *known != type_of(value) {
@@ -186,7 +191,10 @@ impl FileTable {
         label: String,
     ) -> std::result::Result<Self, Problem> {
         let opened = source.root.open().map_err(|error| {
-            Problem::new(Ename::FileNotFound, format!("{label} cannot be read: {}", crate::files::kind_text(&error)))
+            Problem::new(
+                Ename::FileNotFound,
+                format!("{label} cannot be read: {}", crate::files::kind_text(&error)),
+            )
         })?;
         let store_url = ObjectStoreUrl::parse(source.root.url()).map_err(|error| problems::of(&error, ""))?;
         state.runtime_env().register_object_store(store_url.as_ref(), Arc::new(opened.clone()));
@@ -211,7 +219,10 @@ impl FileTable {
             }
         };
         if schema.fields().is_empty() {
-            return Err(Problem::new(Ename::CorruptFile, format!("{label} has no columns: its files are empty")));
+            return Err(Problem::new(
+                Ename::CorruptFile,
+                format!("{label} has no columns: its files are empty"),
+            ));
         }
         let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
         let inner = ListingTable::try_new(config)

@@ -1,4 +1,5 @@
 //! The service on a socket, as a Flight SQL client sees it: answers, errors, stops, figures.
+#![expect(clippy::unwrap_used, reason = "test program")]
 
 mod common;
 
@@ -50,10 +51,7 @@ async fn served() -> Served {
 
 impl Served {
     async fn rows(&mut self, sql: &str) -> Result<Vec<RecordBatch>, arrow_flight::error::FlightError> {
-        let info = self.client.execute(sql.to_owned(), None).await.map_err(|error| match error {
-            arrow::error::ArrowError::IpcError(text) => arrow_flight::error::FlightError::ProtocolError(text),
-            other => other.into(),
-        })?;
+        let info = self.client.execute(sql.to_owned(), None).await?;
         let ticket = info.endpoint[0].ticket.clone().unwrap();
         let stream = self.client.do_get(ticket).await?;
         stream.try_collect().await
@@ -73,7 +71,8 @@ async fn statements_answer_and_figures_remain() {
     let handle = info.app_metadata.clone();
     assert_eq!(info.clone().try_decode_schema().unwrap().field(0).name(), "id");
     let ticket = info.endpoint[0].ticket.clone().unwrap();
-    let batches: Vec<RecordBatch> = served.client.do_get(ticket.clone()).await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<RecordBatch> =
+        served.client.do_get(ticket.clone()).await.unwrap().try_collect().await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
     let stats = served.action("carrel.stats", handle.clone()).await;
     assert_eq!((stats["rows"].as_u64(), stats["complete"].as_bool()), (Some(3), Some(true)));
@@ -118,10 +117,10 @@ async fn a_stopped_statement_says_so_at_once_and_its_work_ends() {
         let info = served.client.execute((*sql).to_owned(), None).await.unwrap();
         let (handle, ticket) = (info.app_metadata.clone(), info.endpoint[0].ticket.clone().unwrap());
         let mut fetcher = served.client.clone();
-        let fetch = tokio::spawn(async move {
-            let rows: Result<Vec<RecordBatch>, _> = fetcher.do_get(ticket).await?.try_collect().await;
-            rows.map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error)))
-        });
+        let fetch =
+            tokio::spawn(
+                async move { fetcher.do_get(ticket).await?.try_collect::<Vec<RecordBatch>>().await },
+            );
         let started = Instant::now();
         while served.action("carrel.progress", handle.clone()).await["stage"] != "running" {
             assert!(started.elapsed() < Duration::from_secs(20), "{sql} never began");
@@ -142,7 +141,11 @@ async fn a_stopped_statement_says_so_at_once_and_its_work_ends() {
 #[tokio::test]
 async fn a_client_that_goes_away_stops_its_statement() {
     let mut served = served().await;
-    let info = served.client.execute("SELECT value FROM generate_series(1, 100000000000)".into(), None).await.unwrap();
+    let info = served
+        .client
+        .execute("SELECT value FROM generate_series(1, 100000000000)".into(), None)
+        .await
+        .unwrap();
     let ticket = info.endpoint[0].ticket.clone().unwrap();
     let mut stream = served.client.do_get(ticket).await.unwrap();
     assert!(stream.next().await.unwrap().unwrap().num_rows() > 0);
@@ -160,7 +163,8 @@ async fn a_client_that_goes_away_stops_its_statement() {
 #[tokio::test]
 async fn prepared_statements_take_values() {
     let mut served = served().await;
-    let mut prepared = served.client.prepare("SELECT count(*) FROM orders WHERE id < ?".into(), None).await.unwrap();
+    let mut prepared =
+        served.client.prepare("SELECT count(*) FROM orders WHERE id < ?".into(), None).await.unwrap();
     assert_eq!(prepared.parameter_schema().unwrap().fields().len(), 1);
     assert_eq!(prepared.dataset_schema().unwrap().fields().len(), 1);
     assert!(!served.service.is_idle());
@@ -200,10 +204,14 @@ async fn completion_is_answered_while_a_query_computes() {
     let names = served.action("carrel.describe", r#"{"op":"names"}"#).await;
     assert_eq!(names["names"].as_array().unwrap().len(), 3);
     assert!(names["functions"].as_array().unwrap().len() > 100);
-    let columns = served.action("carrel.describe", r#"{"op":"columns","names":["shop.orders","nope"]}"#).await;
+    let columns =
+        served.action("carrel.describe", r#"{"op":"columns","names":["shop.orders","nope"]}"#).await;
     assert_eq!(columns["columns"]["shop.orders"][0]["type"], "BIGINT");
     let facts = served.action("carrel.describe", r#"{"op":"inspect","name":"orders.id"}"#).await;
-    assert_eq!((facts["kind"].as_str(), facts["description"].as_str()), (Some("column"), Some("the order's number")));
+    assert_eq!(
+        (facts["kind"].as_str(), facts["description"].as_str()),
+        (Some("column"), Some("the order's number"))
+    );
     let facts = served.action("carrel.describe", r#"{"op":"inspect","name":"sum","detail":1}"#).await;
     assert_eq!(facts["kind"], "function");
     served.action("carrel.cancel", "").await;

@@ -364,11 +364,12 @@ impl<'a> Parser<'a> {
                         return Err(Problem::syntax(token.span, "this ) closes nothing"));
                     }
                 }
-                word if depth == 0 && token.kind == TokenKind::Word => {
-                    if word.eq_ignore_ascii_case("VISUALISE") || word.eq_ignore_ascii_case("VISUALIZE") {
-                        let hint = "run the query without it; the result can be copied with COPY (query) TO 'file.csv'";
-                        return Err(Problem::unsupported(token.span, "VISUALISE is not supported", hint));
-                    }
+                word if depth == 0
+                    && token.kind == TokenKind::Word
+                    && ["VISUALISE", "VISUALIZE"].iter().any(|known| word.eq_ignore_ascii_case(known)) =>
+                {
+                    let hint = "run the query without it; COPY (query) TO 'file.csv' keeps the result";
+                    return Err(Problem::unsupported(token.span, "VISUALISE is not supported", hint));
                 }
                 _ => {}
             }

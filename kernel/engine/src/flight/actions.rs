@@ -2,7 +2,9 @@
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{Any, TicketStatementQuery};
-use arrow_flight::{Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
+use arrow_flight::{
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo,
+};
 use bytes::Bytes;
 use carrel_cell::problem::{Ename, Problem};
 use futures::stream;
@@ -19,6 +21,7 @@ const ACTIONS: &[(&str, &str)] = &[
     ("carrel.progress", "Where a statement stands: body is its handle, answer is JSON."),
     ("carrel.stats", "What a statement took: body is its handle, answer is JSON."),
     ("carrel.cancel", "Stops a statement: body is its handle, or empty for all."),
+    ("carrel.reset", "Forgets the session's tables, views, models and settings: its kernel was restarted."),
     ("carrel.describe", "Names, columns and facts for completion: body and answer are JSON."),
     ("CancelFlightInfo", "Stops a statement by its FlightInfo."),
     ("CloseSession", "Does nothing: a session ends with its kernel."),
@@ -42,11 +45,23 @@ pub(super) async fn act(service: &Service, action: Action) -> Result<Response<St
             let stopped = service.0.registry.cancel(Some(handle).filter(|handle| !handle.is_empty()));
             json(&serde_json::json!({ "stopped": stopped }))?
         }
-        "carrel.describe" => describe::answer(&service.0.session, &action.body).await.map_err(|p| to_status(&p))?,
+        "carrel.reset" => {
+            service.0.registry.cancel(None);
+            service.0.session.reset().map_err(|problem| to_status(&problem))?;
+            json(&serde_json::json!({}))?
+        }
+        "carrel.describe" => {
+            describe::answer(&service.0.session, &action.body).await.map_err(|p| to_status(&p))?
+        }
         "CancelFlightInfo" => {
             let request = CancelFlightInfoRequest::decode(action.body).map_err(|_| unreadable())?;
-            let stopped = request.info.as_ref().and_then(handle_of).map(|handle| service.0.registry.cancel(Some(&handle)));
-            let status = if stopped.unwrap_or(0) > 0 { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
+            let stopped = request
+                .info
+                .as_ref()
+                .and_then(handle_of)
+                .map(|handle| service.0.registry.cancel(Some(&handle)));
+            let status =
+                if stopped.unwrap_or(0) > 0 { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
             CancelFlightInfoResult { status: status.into() }.encode_to_vec().into()
         }
         // CloseSessionResult { status: CLOSED }, GetSessionOptionsResult {}, SetSessionOptionsResult {}
@@ -70,9 +85,11 @@ pub(super) fn handle_of(info: &FlightInfo) -> Option<String> {
 
 fn run(service: &Service, body: &Bytes) -> Result<std::sync::Arc<crate::run::Run>, Status> {
     let handle = text(body)?;
-    service.0.registry.run(handle).ok_or_else(|| {
-        to_status(&Problem::new(Ename::EngineLost, "the engine no longer has this statement"))
-    })
+    service
+        .0
+        .registry
+        .run(handle)
+        .ok_or_else(|| to_status(&Problem::new(Ename::EngineLost, "the engine no longer has this statement")))
 }
 
 fn text(body: &Bytes) -> Result<&str, Status> {
@@ -84,5 +101,7 @@ fn unreadable() -> Status {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Bytes, Status> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| to_status(&crate::problems::internal("an answer", &error)))
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| to_status(&crate::problems::internal("an answer", &error)))
 }

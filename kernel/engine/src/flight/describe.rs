@@ -57,13 +57,13 @@ pub(super) async fn answer(session: &Session, body: &Bytes) -> Result<Bytes, Pro
         }
         Ask::Inspect { name, detail } => inspect(session, &name, detail).await,
     };
-    serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| crate::problems::internal("an answer", &error))
+    serde_json::to_vec(&answer)
+        .map(Bytes::from)
+        .map_err(|error| crate::problems::internal("an answer", &error))
 }
 
 fn all(session: &Session) -> Value {
-    let entry = |name: String, kind: &str, description: Option<String>| {
-        json!({ "name": name, "kind": kind, "description": description })
-    };
+    let entry = |name: String, kind: &str, description: Option<String>| json!({ "name": name, "kind": kind, "description": description });
     let mut names = Vec::new();
     for own in session.scratch().entries() {
         names.push(entry(own.name, if own.view { "view" } else { "table" }, None));
@@ -139,7 +139,10 @@ async fn relation(
         if let Some((rows, exact)) = files.rows(&session.context().state()).await {
             facts.push(("rows", format!("{}{}", if exact { "" } else { "~" }, grouped(rows))));
         }
-        facts.push(("size", format!("{} in {} files", show_size(files.files.bytes()), files.files.list.len())));
+        facts.push((
+            "size",
+            format!("{} in {} files", show_size(files.files.bytes()), files.files.list.len()),
+        ));
         if !files.partitions.is_empty() {
             facts.push(("partitioned by", files.partitions.join(", ")));
         }
@@ -156,7 +159,9 @@ async fn relation(
         .schema()
         .fields()
         .iter()
-        .map(|field| column(field, comments.get(field.name()).or_else(|| field.metadata().get("comment")).cloned()))
+        .map(|field| {
+            column(field, comments.get(field.name()).or_else(|| field.metadata().get("comment")).cloned())
+        })
         .collect();
     json!({
         "found": true,

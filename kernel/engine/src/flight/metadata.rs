@@ -12,7 +12,6 @@ use arrow_flight::sql::{
     CommandGetXdbcTypeInfo, Nullable, Searchable, SqlInfo, XdbcDataType,
 };
 use carrel_cell::problem::Problem;
-use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 
 use crate::names::{self, CATALOG, SESSION};

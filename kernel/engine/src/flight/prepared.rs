@@ -39,7 +39,9 @@ pub(super) fn numbered(sql: &str) -> Result<Edited, Problem> {
 pub(super) fn parameters(plan: &LogicalPlan) -> Result<Schema, Problem> {
     let types = plan.get_parameter_types().map_err(|error| crate::problems::of(&error, ""))?;
     let mut types: Vec<_> = types.into_iter().collect();
-    types.sort_by_key(|(name, _)| (name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX), name.clone()));
+    types.sort_by_key(|(name, _)| {
+        (name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX), name.clone())
+    });
     let field = |(name, data_type): (String, Option<DataType>)| {
         Field::new(name, data_type.unwrap_or(DataType::Null), true)
     };
@@ -56,8 +58,11 @@ pub(super) fn schema_bytes(schema: &Schema) -> Result<Bytes, Problem> {
 /// The values in the one row of a batch.
 pub(super) fn values(batch: &RecordBatch) -> Result<ParamValues, Problem> {
     if batch.num_rows() != 1 {
-        return Err(Problem::new(Ename::Unsupported, format!("{} rows of parameters were sent", batch.num_rows()))
-            .hint("send one row, or join with a table of values"));
+        return Err(Problem::new(
+            Ename::Unsupported,
+            format!("{} rows of parameters were sent", batch.num_rows()),
+        )
+        .hint("send one row, or join with a table of values"));
     }
     let values: Result<Vec<_>, _> =
         batch.columns().iter().map(|column| ScalarValue::try_from_array(column.as_ref(), 0)).collect();
@@ -66,7 +71,8 @@ pub(super) fn values(batch: &RecordBatch) -> Result<ParamValues, Problem> {
 
 /// The rows that a client sends, as one batch.
 pub(super) async fn received(stream: PeekableFlightDataStream) -> Result<Option<RecordBatch>, Problem> {
-    let data = stream.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+    // not `into_inner`: that would lose the message that was looked at
+    let data = stream.into_peekable().map_err(|status| FlightError::Tonic(Box::new(status)));
     let mut stream = FlightRecordBatchStream::new_from_flight_data(data);
     let mut batches = Vec::new();
     let mut rows = 0;
@@ -79,14 +85,15 @@ pub(super) async fn received(stream: PeekableFlightDataStream) -> Result<Option<
     }
     let Some(first) = batches.first() else { return Ok(None) };
     let schema: Arc<Schema> = first.schema();
-    arrow::compute::concat_batches(&schema, &batches).map(Some).map_err(|error| internal("parameters", &error))
+    arrow::compute::concat_batches(&schema, &batches)
+        .map(Some)
+        .map_err(|error| internal("parameters", &error))
 }
 
 /// What a client sent is not Arrow data.
 pub(super) fn unreadable(error: &FlightError) -> Problem {
     Problem::new(Ename::TypeError, format!("the rows that were sent cannot be read: {error}"))
 }
-
 
 #[cfg(test)]
 mod tests {

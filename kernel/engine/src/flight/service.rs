@@ -1,19 +1,20 @@
 //! The Flight SQL trait: every request to the function that answers it.
 
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    Any, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest,
-    CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo,
-    TicketStatementQuery,
+    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionCancelQueryRequest,
+    ActionCancelQueryResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, Any, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo,
+    CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery,
+    CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate,
+    DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
 };
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
 use arrow_flight::{
-    Action, ActionType, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
+    Action, ActionType, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    Ticket,
 };
 use bytes::Bytes;
 use carrel_cell::problem::{Ename, Problem};
@@ -46,11 +47,13 @@ fn failed(problem: Problem) -> Status {
 }
 
 fn text(bytes: &Bytes) -> Result<&str, Status> {
-    std::str::from_utf8(bytes).map_err(|_| failed(Problem::new(Ename::BadOption, "this is not a handle of ours")))
+    std::str::from_utf8(bytes)
+        .map_err(|_| failed(Problem::new(Ename::BadOption, "this is not a handle of ours")))
 }
 
 fn unknown() -> Problem {
-    Problem::new(Ename::EngineLost, "the engine no longer has this prepared statement").hint("prepare it again")
+    Problem::new(Ename::EngineLost, "the engine no longer has this prepared statement")
+        .hint("prepare it again")
 }
 
 impl Service {
@@ -63,7 +66,8 @@ impl Service {
 
     /// A prepared statement's text and values.
     fn recall(&self, handle: &Bytes) -> Result<(String, Option<ParamValues>), Status> {
-        let Prepared { sql, values } = self.0.registry.prepared(text(handle)?).ok_or_else(|| failed(unknown()))?;
+        let Prepared { sql, values } =
+            self.0.registry.prepared(text(handle)?).ok_or_else(|| failed(unknown()))?;
         let values = values.as_ref().map(prepared::values).transpose().map_err(failed)?;
         Ok((sql, values))
     }
@@ -99,7 +103,11 @@ impl FlightSqlService for Service {
         self.fetch(text(&ticket.statement_handle)?).await
     }
 
-    async fn do_get_fallback(&self, request: Request<Ticket>, _message: Any) -> Result<Response<DoGet>, Status> {
+    async fn do_get_fallback(
+        &self,
+        request: Request<Ticket>,
+        _message: Any,
+    ) -> Result<Response<DoGet>, Status> {
         // a ticket that is the bare handle
         self.fetch(text(&request.into_inner().ticket)?).await
     }
@@ -122,7 +130,8 @@ impl FlightSqlService for Service {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let _busy = self.0.activity.begin();
         let edited = prepared::numbered(&query.query).map_err(failed)?;
-        let (_, ready) = self.ready(&edited.sql, None).await.map_err(|problem| failed(edited.place(problem)))?;
+        let (_, ready) =
+            self.ready(&edited.sql, None).await.map_err(|problem| failed(edited.place(problem)))?;
         let (mut dataset_schema, mut parameter_schema) = (Bytes::new(), Bytes::new());
         if let Some(plan) = ready.plan() {
             let schema = plain_schema(plan.schema().inner());
@@ -203,7 +212,8 @@ impl FlightSqlService for Service {
         match option {
             if_exists::REPLACE => {}
             if_exists::APPEND if exists => {
-                let problem = Problem::new(Ename::Unsupported, "appending to a session table is not supported");
+                let problem =
+                    Problem::new(Ename::Unsupported, "appending to a session table is not supported");
                 return Err(failed(problem.hint("replace it, or ingest into a new one and UNION ALL them")));
             }
             _ if exists => {
@@ -212,13 +222,16 @@ impl FlightSqlService for Service {
             }
             _ => {}
         }
-        let data = request.into_inner().into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+        let data =
+            request.into_inner().into_peekable().map_err(|status| FlightError::Tonic(Box::new(status)));
         let mut rows = FlightRecordBatchStream::new_from_flight_data(data);
         let mut writer = None;
         while let Some(batch) = rows.try_next().await.map_err(|error| failed(prepared::unreadable(&error)))? {
             let writer = match &mut writer {
                 Some(writer) => writer,
-                None => writer.insert(self.0.session.scratch().writer(&name, &batch.schema()).map_err(failed)?),
+                None => {
+                    writer.insert(self.0.session.scratch().writer(&name, &batch.schema()).map_err(failed)?)
+                }
             };
             writer.write(&batch).map_err(failed)?;
         }
@@ -319,15 +332,27 @@ impl FlightSqlService for Service {
         self.later(request)
     }
 
-    async fn do_get_catalogs(&self, query: CommandGetCatalogs, _: Request<Ticket>) -> Result<Response<DoGet>, Status> {
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        _: Request<Ticket>,
+    ) -> Result<Response<DoGet>, Status> {
         metadata::catalogs(query).map(encoded_batch).map_err(failed)
     }
 
-    async fn do_get_schemas(&self, query: CommandGetDbSchemas, _: Request<Ticket>) -> Result<Response<DoGet>, Status> {
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        _: Request<Ticket>,
+    ) -> Result<Response<DoGet>, Status> {
         metadata::schemas(&self.0.session, query).map(encoded_batch).map_err(failed)
     }
 
-    async fn do_get_tables(&self, query: CommandGetTables, _: Request<Ticket>) -> Result<Response<DoGet>, Status> {
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        _: Request<Ticket>,
+    ) -> Result<Response<DoGet>, Status> {
         let _busy = self.0.activity.begin();
         let run = Run::new("tables");
         let lease = self.0.lanes.lease(&run).await.map_err(failed)?;
@@ -344,7 +369,11 @@ impl FlightSqlService for Service {
         metadata::table_types(query).map(encoded_batch).map_err(failed)
     }
 
-    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, _: Request<Ticket>) -> Result<Response<DoGet>, Status> {
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        _: Request<Ticket>,
+    ) -> Result<Response<DoGet>, Status> {
         metadata::sql_info(query).map(encoded_batch).map_err(failed)
     }
 
@@ -358,4 +387,3 @@ impl FlightSqlService for Service {
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}
 }
-

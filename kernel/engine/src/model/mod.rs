@@ -49,6 +49,12 @@ pub fn names(session: &Session) -> Vec<String> {
     store::Store::new(session.models_dir()).names()
 }
 
+/// Removes all models.
+pub fn clear(session: &Session) -> Result<(), Problem> {
+    let store = store::Store::new(session.models_dir());
+    store.names().iter().try_for_each(|name| store.remove(name).map(|_was_there| ()))
+}
+
 /// A fault that is not the user's.
 fn internal(what: &str, error: impl std::fmt::Display) -> Problem {
     Problem::new(Ename::Internal, format!("{what}: {error}"))

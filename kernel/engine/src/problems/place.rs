@@ -38,7 +38,9 @@ pub(super) fn guess(problem: Problem, sql: &str) -> Problem {
     let tokens = tokenize(sql).unwrap_or_default();
     let named = |word: &str| {
         let word = word.rsplit('.').next().unwrap_or(word);
-        let is = |kind| matches!(kind, TokenKind::Word | TokenKind::QuotedName | TokenKind::String | TokenKind::Number);
+        let is = |kind| {
+            matches!(kind, TokenKind::Word | TokenKind::QuotedName | TokenKind::String | TokenKind::Number)
+        };
         tokens.iter().find(|token| is(token.kind) && token.value(sql).eq_ignore_ascii_case(word))
     };
     let mut words: Vec<&str> = problem.message.split(['\'', '"', '`']).skip(1).step_by(2).collect();
@@ -47,6 +49,9 @@ pub(super) fn guess(problem: Problem, sql: &str) -> Problem {
         .find_map(|before| problem.message.split_once(before)?.1.split([' ', ':', ',']).next())
     {
         words.push(word);
+    }
+    if let Some((function, _)) = problem.message.split_once(" does not take ") {
+        words.push(function);
     }
     let found = words.into_iter().filter(|word| !word.is_empty()).find_map(named).map(|token| token.span);
     match found {

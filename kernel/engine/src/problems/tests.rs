@@ -13,13 +13,27 @@ fn says(error: DataFusionError, sql: &str, ename: Ename, message: &str, place: O
 fn parser_errors_point_at_the_token() {
     let error = ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 1".into());
     let error = DataFusionError::SQL(Box::new(error), None);
-    says(error, "SELECT\nFROM t", Ename::SyntaxError, "an expression was expected here, found FROM", Some("FROM"));
+    says(
+        error,
+        "SELECT\nFROM t",
+        Ename::SyntaxError,
+        "an expression was expected here, found FROM",
+        Some("FROM"),
+    );
     let error = ParserError::ParserError("Expected: an expression, found: EOF".into());
     let error = DataFusionError::SQL(Box::new(error), None);
-    says(error, "SELECT", Ename::SyntaxError, "an expression was expected here, the statement ends", Some(""));
+    says(
+        error,
+        "SELECT",
+        Ename::SyntaxError,
+        "an expression was expected here, the statement ends",
+        Some(""),
+    );
     let problem = of(
         &DataFusionError::SQL(
-            Box::new(ParserError::ParserError("Expected: end of statement, found: WEHRE at Line: 1, Column: 17".into())),
+            Box::new(ParserError::ParserError(
+                "Expected: end of statement, found: WEHRE at Line: 1, Column: 17".into(),
+            )),
             None,
         ),
         "SELECT a FROM t WEHRE a",
@@ -29,11 +43,21 @@ fn parser_errors_point_at_the_token() {
 
 #[test]
 fn sentences_lose_what_is_not_the_users() {
-    let error = DataFusionError::Context("type_coercion".into(), Box::new(plan_datafusion_err!("Cannot coerce arithmetic expression Utf8 + Int64 to valid types")));
-    says(error, "", Ename::TypeError, "cannot coerce arithmetic expression Utf8 + Int64 to valid types", None);
+    let error = DataFusionError::Context(
+        "type_coercion".into(),
+        Box::new(plan_datafusion_err!("Cannot coerce arithmetic expression Utf8 + Int64 to valid types")),
+    );
+    says(
+        error,
+        "",
+        Ename::TypeError,
+        "cannot coerce arithmetic expression Utf8 + Int64 to valid types",
+        None,
+    );
     let error = DataFusionError::Plan("Invalid function 'summ'.\nDid you mean 'sum'?".into());
     says(error, "SELECT summ(1)", Ename::UnknownFunction, "no function summ", Some("summ"));
-    let error = DataFusionError::Execution("failed at /var/lib/carrel/datasets/x/part.parquet in DataFusion.".into());
+    let error =
+        DataFusionError::Execution("failed at /var/lib/carrel/datasets/x/part.parquet in DataFusion.".into());
     says(error, "", Ename::ValueError, "failed at part.parquet in the engine", None);
 }
 
@@ -52,7 +76,10 @@ fn what_ours_said_comes_back() {
     let problem = Problem::new(Ename::PolicyDenied, "no").hint("yes");
     let error = DataFusionError::Context("x".into(), Box::new(wrap(problem.clone())));
     assert_eq!(of(&error, "SELECT 1"), problem);
-    let error = DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(wrap(problem.clone())))), None);
+    let error = DataFusionError::ArrowError(
+        Box::new(ArrowError::ExternalError(Box::new(wrap(problem.clone())))),
+        None,
+    );
     assert_eq!(of(&error, ""), problem);
 }
 

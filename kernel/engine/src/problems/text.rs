@@ -77,7 +77,9 @@ pub(super) fn without_location(message: &str) -> (String, Option<(u64, u64)>) {
 /// sqlparser's "Expected: x, found: y".
 pub(super) fn parser_words(message: &str) -> String {
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
-    if let Some((expected, found)) = message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) {
+    if let Some((expected, found)) =
+        message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: "))
+    {
         let found = match found.trim() {
             "EOF" | "" => "the statement ends".to_owned(),
             found => format!("found {found}"),
@@ -99,8 +101,30 @@ fn plain_expected(expected: &str) -> String {
 
 /// Words that begin a clause; a near miss is probably meant.
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "JOIN", "LEFT", "RIGHT", "INNER", "OUTER", "UNION",
-    "BETWEEN", "DISTINCT", "PARTITION", "WINDOW", "QUALIFY", "OFFSET", "INTERSECT", "EXCEPT", "USING", "CROSS", "WITH",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "JOIN",
+    "LEFT",
+    "RIGHT",
+    "INNER",
+    "OUTER",
+    "UNION",
+    "BETWEEN",
+    "DISTINCT",
+    "PARTITION",
+    "WINDOW",
+    "QUALIFY",
+    "OFFSET",
+    "INTERSECT",
+    "EXCEPT",
+    "USING",
+    "CROSS",
+    "WITH",
 ];
 
 pub(super) fn misspelt_keyword(word: &str) -> Option<String> {
@@ -125,9 +149,11 @@ pub(super) fn unknown_table(message: &str) -> Option<Problem> {
 
 /// `Invalid function 'x'.\nDid you mean 'y'?`
 pub(super) fn unknown_function(message: &str) -> Option<Problem> {
-    let rest = message.strip_prefix("Invalid function '").or_else(|| message.strip_prefix("table function '"))?;
+    let rest =
+        message.strip_prefix("Invalid function '").or_else(|| message.strip_prefix("table function '"))?;
     let (name, rest) = rest.split_once('\'')?;
-    let near = rest.split_once("Did you mean '").and_then(|(_, near)| near.split_once('\'')).map(|(near, _)| near);
+    let near =
+        rest.split_once("Did you mean '").and_then(|(_, near)| near.split_once('\'')).map(|(near, _)| near);
     let problem = Problem::new(Ename::UnknownFunction, format!("no function {name}"));
     match near.filter(|near| did_you_mean(name, [near]).is_some()) {
         Some(near) => Some(problem.hint(format!("did you mean {near}?"))),
@@ -137,8 +163,10 @@ pub(super) fn unknown_function(message: &str) -> Option<Problem> {
 
 /// Type mismatches: the sentence that says which types, without the list of signatures.
 pub(super) fn type_words(message: &str) -> String {
-    if let Some((function, rest)) =
-        message.split_once("Function '").or_else(|| message.split_once("function '")).and_then(|(_, rest)| rest.split_once('\''))
+    if let Some((function, rest)) = message
+        .split_once("Function '")
+        .or_else(|| message.split_once("function '"))
+        .and_then(|(_, rest)| rest.split_once('\''))
         && let Some((_, received)) = rest.split_once("received ")
     {
         let plain = received.split(['(', '.', ',', '\n']).next().unwrap_or_default().trim();
@@ -164,13 +192,28 @@ fn plain_type(name: &str) -> &str {
     }
 }
 
+/// Two columns of one name.
+pub(super) fn same_name(message: &str) -> Option<Problem> {
+    let before = message.split_once("have the same name")?.0;
+    let last = before.split('"').nth_back(1)?;
+    let name = last.rsplit_once(" AS ").map_or(last, |(_, alias)| alias);
+    let name = name.rsplit('.').next().unwrap_or(name);
+    let problem = Problem::new(Ename::AmbiguousName, format!("two columns are called {name}"));
+    Some(problem.hint("give one of them another name with AS"))
+}
+
 /// A column that is neither grouped nor aggregated.
 pub(super) fn not_grouped(message: &str) -> Option<Problem> {
     let (before, rest) = message.split_once("must appear in the GROUP BY clause")?;
     let column = before.split('"').nth_back(1)?;
-    let list = rest.split_once("currently only \"").map_or("", |(_, list)| list.split('"').next().unwrap_or_default());
+    let list = rest
+        .split_once("currently only \"")
+        .map_or("", |(_, list)| list.split('"').next().unwrap_or_default());
     let name = column.rsplit('.').next().unwrap_or(column);
-    let problem = Problem::new(Ename::SyntaxError, format!("the column {name} must be in GROUP BY or in an aggregate function"));
+    let problem = Problem::new(
+        Ename::SyntaxError,
+        format!("the column {name} must be in GROUP BY or in an aggregate function"),
+    );
     Some(match list {
         "" => problem.hint(format!("add GROUP BY {name}, or use min({name}) or max({name})")),
         _ => problem.hint(format!("add {name} to GROUP BY, or use min or max")),
@@ -182,11 +225,19 @@ pub(super) fn cast_words(message: &str) -> String {
     clean(message).replace("value of ", "").trim_end_matches(" type").to_owned()
 }
 
+/// Is it about memory or disk that ran out, wherever it was wrapped?
+pub(super) fn is_resource(message: &str) -> bool {
+    message.contains("used disk space during the spilling") || message.contains("Resources exhausted")
+}
+
 /// Memory: which operator, how much it had, what the limit is.
 pub(super) fn memory(message: &str) -> Problem {
-    if message.contains("used disk space") || message.contains("temporary directory") || message.contains("disk limit") {
-        return Problem::new(Ename::DiskLimit, "the query needs more disk space for intermediate results than its limit")
-            .hint("filter earlier, select fewer columns, or build the result in steps with CREATE TABLE … AS");
+    if message.contains("used disk space") || message.contains("max_temp_directory_size") {
+        return Problem::new(
+            Ename::DiskLimit,
+            "the query needs more disk space for intermediate results than its limit",
+        )
+        .hint("filter earlier, select fewer columns, or build the result in steps with CREATE TABLE … AS");
     }
     let after = |before: &str| message.split_once(before).map(|(_, rest)| rest);
     let consumer = after("Failed to allocate additional ")

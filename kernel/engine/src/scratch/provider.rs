@@ -45,7 +45,13 @@ impl ScratchTable {
         let bytes = file.metadata()?.len();
         let reader = FileReader::try_new_buffered(file, None)?;
         let rows = reader.custom_metadata().get(super::ROWS).and_then(|rows| rows.parse().ok());
-        Ok(Self { path: path.to_owned(), schema: reader.schema(), batches: reader.num_batches(), rows, bytes })
+        Ok(Self {
+            path: path.to_owned(),
+            schema: reader.schema(),
+            batches: reader.num_batches(),
+            rows,
+            bytes,
+        })
     }
 
     /// How many rows it has.

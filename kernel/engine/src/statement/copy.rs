@@ -60,9 +60,12 @@ impl Options {
         let told = ending.and_then(format_of);
         let mut format = match told {
             Some((_, Packed::Gzip | Packed::Zstd)) => {
-                return Err(Problem::new(Ename::Unsupported, "compressed text files are read but not written")
-                    .at(copy.file_span)
-                    .hint("write .parquet, which is compressed, or .csv"));
+                return Err(Problem::new(
+                    Ename::Unsupported,
+                    "compressed text files are read but not written",
+                )
+                .at(copy.file_span)
+                .hint("write .parquet, which is compressed, or .csv"));
             }
             Some((format, Packed::No)) => Some(format),
             None => None,
@@ -79,13 +82,14 @@ impl Options {
                 "format" => {
                     format = Some(match text.as_str() {
                         "json" => Format::Ndjson,
-                        text => format_of(text).map(|(format, _)| format).ok_or_else(|| {
-                            bad(entry, "the formats are parquet, csv, json and arrow")
-                        })?,
+                        text => format_of(text)
+                            .map(|(format, _)| format)
+                            .ok_or_else(|| bad(entry, "the formats are parquet, csv, json and arrow"))?,
                     });
                 }
                 "header" => {
-                    options.header = entry.value.as_bool().ok_or_else(|| bad(entry, "header is true or false"))?;
+                    options.header =
+                        entry.value.as_bool().ok_or_else(|| bad(entry, "header is true or false"))?;
                 }
                 "delimiter" | "delim" | "sep" => {
                     let value = entry.value.as_text().unwrap_or_default();
@@ -105,7 +109,8 @@ impl Options {
                 }
                 name => {
                     let known = ["format", "header", "delimiter", "compression"];
-                    let problem = Problem::new(Ename::BadOption, format!("COPY has no option {name}")).at(entry.span);
+                    let problem =
+                        Problem::new(Ename::BadOption, format!("COPY has no option {name}")).at(entry.span);
                     let problem = problem.suggest(name, known);
                     return Err(match problem.hint {
                         Some(_) => problem,
@@ -125,7 +130,9 @@ impl Options {
 }
 
 fn bad(entry: &OptionEntry, hint: &str) -> Problem {
-    Problem::new(Ename::BadOption, format!("{} cannot be {}", entry.name, entry.value)).at(entry.span).hint(hint)
+    Problem::new(Ename::BadOption, format!("{} cannot be {}", entry.name, entry.value))
+        .at(entry.span)
+        .hint(hint)
 }
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -146,8 +153,9 @@ impl Writer {
                 Self::Parquet(Box::new(ArrowWriter::try_new(file, schema.clone(), Some(properties))?))
             }
             Format::Csv => {
-                let builder =
-                    arrow::csv::WriterBuilder::new().with_header(options.header).with_delimiter(options.delimiter);
+                let builder = arrow::csv::WriterBuilder::new()
+                    .with_header(options.header)
+                    .with_delimiter(options.delimiter);
                 let mut writer = builder.build(file);
                 // the header is written with the first batch; an empty result has one too
                 writer.write(&RecordBatch::new_empty(schema.clone()))?;
@@ -208,6 +216,8 @@ fn odd(copy: &Copy, error: &(dyn std::error::Error + Send + Sync + 'static)) -> 
 fn trouble(copy: &Copy, error: &std::io::Error) -> Problem {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => disk_full(),
-        _ => Problem::new(Ename::DiskLimit, format!("'{}' cannot be written: {}", copy.file, kind_text(error))),
+        _ => {
+            Problem::new(Ename::DiskLimit, format!("'{}' cannot be written: {}", copy.file, kind_text(error)))
+        }
     }
 }

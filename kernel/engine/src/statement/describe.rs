@@ -92,13 +92,18 @@ pub fn type_name(data_type: &DataType) -> String {
         }
         DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
         DataType::Dictionary(_, value) => type_name(value),
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::LargeListView(item) => {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => {
             format!("{}[]", type_name(item.data_type()))
         }
         DataType::FixedSizeList(item, n) => format!("{}[{n}]", type_name(item.data_type())),
         DataType::Struct(fields) => {
-            let parts: Vec<_> =
-                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+            let parts: Vec<_> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
             format!("STRUCT({})", parts.join(", "))
         }
         other => other.to_string().to_uppercase(),

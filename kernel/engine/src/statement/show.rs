@@ -23,13 +23,24 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ABREAST: usize = 8;
 
 /// All datasets with what is known of them without reading data.
-pub(super) async fn datasets(session: &Session, like: Option<&str>, run: &Arc<Run>) -> Result<Output, Problem> {
+pub(super) async fn datasets(
+    session: &Session,
+    like: Option<&str>,
+    run: &Arc<Run>,
+) -> Result<Output, Problem> {
     run.stage("looking at datasets");
-    let all: Vec<Dataset> =
-        session.catalog().all().into_iter().filter(|dataset| matches_like(&dataset.name(), &dataset.table, like)).collect();
+    let all: Vec<Dataset> = session
+        .catalog()
+        .all()
+        .into_iter()
+        .filter(|dataset| matches_like(&dataset.name(), &dataset.table, like))
+        .collect();
     let deadline = Instant::now() + PATIENCE;
-    let rows: Vec<Row> =
-        futures::stream::iter(all).map(|dataset| look(session, dataset, deadline)).buffered(ABREAST).collect().await;
+    let rows: Vec<Row> = futures::stream::iter(all)
+        .map(|dataset| look(session, dataset, deadline))
+        .buffered(ABREAST)
+        .collect()
+        .await;
     run.check()?;
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let schema = Schema::new(vec![
@@ -41,7 +52,8 @@ pub(super) async fn datasets(session: &Session, like: Option<&str>, run: &Arc<Ru
         text("access"),
         text("description"),
     ]);
-    let column = |f: fn(&Row) -> Option<&str>| Arc::new(rows.iter().map(f).collect::<StringArray>()) as ArrayRef;
+    let column =
+        |f: fn(&Row) -> Option<&str>| Arc::new(rows.iter().map(f).collect::<StringArray>()) as ArrayRef;
     let updated: TimestampMillisecondArray = rows.iter().map(|row| row.updated).collect();
     let columns = vec![
         column(|row| Some(&row.name)),
@@ -95,8 +107,12 @@ async fn look(session: &Session, dataset: Dataset, deadline: Instant) -> Row {
 
 /// The session's tables and views.
 pub(super) fn tables(session: &Session, like: Option<&str>) -> Result<Output, Problem> {
-    let entries: Vec<_> =
-        session.scratch().entries().into_iter().filter(|entry| matches_like(&entry.name, &entry.name, like)).collect();
+    let entries: Vec<_> = session
+        .scratch()
+        .entries()
+        .into_iter()
+        .filter(|entry| matches_like(&entry.name, &entry.name, like))
+        .collect();
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let schema = Schema::new(vec![
         text("name"),
@@ -110,7 +126,8 @@ pub(super) fn tables(session: &Session, like: Option<&str>) -> Result<Output, Pr
     let mut created = Vec::new();
     for entry in &entries {
         let table = if entry.view { None } else { session.scratch().table(&entry.name).ok().flatten() };
-        let fields = table.as_ref().map(|table| datafusion::catalog::TableProvider::schema(&**table).fields().len());
+        let fields =
+            table.as_ref().map(|table| datafusion::catalog::TableProvider::schema(&**table).fields().len());
         columns[0].push(Some(entry.name.clone()));
         columns[1].push(Some(if entry.view { "view" } else { "table" }.to_owned()));
         columns[2].push(table.as_ref().and_then(|table| table.rows()).map(grouped));
@@ -151,9 +168,14 @@ mod tests {
 
     #[test]
     fn like() {
-        for (pattern, is) in
-            [("click%", true), ("ads.%", true), ("%CLICK%", true), ("click", false), ("click_", true), ("%x%", false)]
-        {
+        for (pattern, is) in [
+            ("click%", true),
+            ("ads.%", true),
+            ("%CLICK%", true),
+            ("click", false),
+            ("click_", true),
+            ("%x%", false),
+        ] {
             assert_eq!(matches_like("ads.clicks", "clicks", Some(pattern)), is, "{pattern}");
         }
         assert!(matches_like("a", "a", None));

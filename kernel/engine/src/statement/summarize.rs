@@ -7,11 +7,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::Target;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
-use datafusion::prelude::{Column, col};
 use datafusion::functions_aggregate::expr_fn::{
     approx_distinct, approx_percentile_cont, avg, count, max, min, stddev,
 };
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::prelude::{Column, col};
 
 use super::describe::type_name;
 use crate::output::{Output, batch};
@@ -37,8 +37,11 @@ pub(super) async fn summarize(session: &Session, target: &Target, run: &Arc<Run>
         })
         .collect();
     if fields.len() > MOST_COLUMNS {
-        return Err(Problem::new(Ename::Unsupported, format!("SUMMARIZE takes at most {MOST_COLUMNS} columns"))
-            .hint("name the columns: SUMMARIZE SELECT a, b FROM …"));
+        return Err(Problem::new(
+            Ename::Unsupported,
+            format!("SUMMARIZE takes at most {MOST_COLUMNS} columns"),
+        )
+        .hint("name the columns: SUMMARIZE SELECT a, b FROM …"));
     }
     let plan = aggregated(plan, &fields).map_err(|error| problems::of(&error, ""))?;
     let output = session.start(Planned { plan, edited }, run).await?;
@@ -49,7 +52,10 @@ pub(super) async fn summarize(session: &Session, target: &Target, run: &Arc<Run>
 }
 
 /// One aggregation with all figures of all columns, all as text or plain numbers.
-fn aggregated(plan: LogicalPlan, fields: &[(Column, String, DataType)]) -> datafusion::error::Result<LogicalPlan> {
+fn aggregated(
+    plan: LogicalPlan,
+    fields: &[(Column, String, DataType)],
+) -> datafusion::error::Result<LogicalPlan> {
     let mut figures = vec![count(lit(1_i64)).alias("rows")];
     let mut out = vec![col(Column::from_name("rows"))];
     for (i, (column, _, data_type)) in fields.iter().enumerate() {
@@ -77,7 +83,8 @@ fn aggregated(plan: LogicalPlan, fields: &[(Column, String, DataType)]) -> dataf
         push("count", Some(count(value.clone())), &whole);
         push("min", order.then(|| min(value.clone())), &text);
         push("max", order.then(|| max(value.clone())), &text);
-        let unique = |to: Option<DataType>| approx_distinct(to.map_or(value.clone(), |to| cast(value.clone(), to)));
+        let unique =
+            |to: Option<DataType>| approx_distinct(to.map_or(value.clone(), |to| cast(value.clone(), to)));
         push("approx_unique", hashable(data_type).map(unique), &whole);
         push("avg", number.then(|| avg(double.clone())), &text);
         push("std", number.then(|| stddev(double.clone())), &text);
@@ -91,7 +98,9 @@ fn aggregated(plan: LogicalPlan, fields: &[(Column, String, DataType)]) -> dataf
 fn answer(fields: &[(Column, String, DataType)], row: &[ArrayRef]) -> Result<Output, Problem> {
     let int = |at: usize| row.get(at).and_then(|array| array.as_any().downcast_ref::<Int64Array>());
     let rows = int(0).map_or(0, |array| array.value(0));
-    let number = |at: usize| int(at).filter(|array| !arrow::array::Array::is_null(array, 0)).map(|array| array.value(0));
+    let number = |at: usize| {
+        int(at).filter(|array| !arrow::array::Array::is_null(array, 0)).map(|array| array.value(0))
+    };
     let text = |figure: usize| {
         let cell = |i: usize| {
             let array = row.get(1 + i * FIGURES + figure)?;
@@ -178,7 +187,9 @@ fn orderable(data_type: &DataType) -> bool {
 #[expect(clippy::option_option, reason = "no, as it is, or as another type")]
 fn hashable(data_type: &DataType) -> Option<Option<DataType>> {
     match data_type {
-        DataType::Boolean | DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(Some(DataType::Utf8)),
+        DataType::Boolean | DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            Some(Some(DataType::Utf8))
+        }
         DataType::Dictionary(_, value) => Some(Some(value.as_ref().clone())),
         data_type if data_type.is_numeric() && !data_type.is_integer() => Some(Some(DataType::Utf8)),
         data_type if orderable(data_type) => Some(None),

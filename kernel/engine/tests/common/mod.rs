@@ -19,68 +19,69 @@ use kernel_engine::statement::{execute, prepare};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     config: String,
     session: Session,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("")
     }
 
     /// With this in the configuration.
-    pub fn with(engine: &str) -> Self {
+    pub(crate) fn with(engine: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         make_data(&dir.path().join("data/shop"));
         std::fs::create_dir_all(dir.path().join("home/files")).unwrap();
         std::fs::write(dir.path().join("home/files/x.csv"), "a\nhello\nyou\n").unwrap();
         std::fs::write(dir.path().join("up.csv"), "secret\n1\n").unwrap();
-        let config = format!("{engine}\n[[catalog]]\nname = 'shop'\npath = '{}/data/shop'\n", dir.path().display());
+        let config =
+            format!("{engine}\n[[catalog]]\nname = 'shop'\npath = '{}/data/shop'\n", dir.path().display());
         let session = open(dir.path(), &config);
         Self { dir, config, session }
     }
 
     /// As when the engine ended and was started again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.session = open(self.dir.path(), &self.config);
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    pub fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         self.dir.path().join("scratch")
     }
 
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config::parse(&self.config).unwrap()
     }
 
-    pub fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         &self.session
     }
 
     /// A statement's rows as text.
-    pub async fn text(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) async fn text(&self, sql: &str) -> Vec<Vec<String>> {
         self.with_stats(sql).await.0
     }
 
     /// The one value of a statement.
-    pub async fn one(&self, sql: &str) -> String {
+    pub(crate) async fn one(&self, sql: &str) -> String {
         let rows = self.text(sql).await;
         assert_eq!((rows.len(), rows[0].len()), (1, 1), "{sql}: {rows:?}");
         rows[0][0].clone()
     }
 
     /// Rows and figures, computed in a lane as the service does.
-    pub async fn with_stats(&self, sql: &str) -> (Vec<Vec<String>>, serde_json::Value) {
+    pub(crate) async fn with_stats(&self, sql: &str) -> (Vec<Vec<String>>, serde_json::Value) {
         let run = Run::new("test");
         let batches = self.batches(sql, &run).await.unwrap_or_else(|problem| panic!("{sql}: {problem:?}"));
         run.finish(true);
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// A statement's problem.
-    pub async fn fails(&self, sql: &str) -> Problem {
+    pub(crate) async fn fails(&self, sql: &str) -> Problem {
         match self.batches(sql, &Run::new("test")).await {
             Ok(batches) => panic!("{sql} did not fail: {batches:?}"),
             Err(problem) => problem,
@@ -96,7 +97,7 @@ impl World {
     }
 
     /// A statement's problem is of this kind, at this place, and says this.
-    pub async fn denied(&self, sql: &str, ename: Ename, place: &str, says: &str) {
+    pub(crate) async fn denied(&self, sql: &str, ename: Ename, place: &str, says: &str) {
         let problem = self.fails(sql).await;
         assert_eq!(problem.ename, ename, "{sql}: {problem:?}");
         if !place.is_empty() {
@@ -126,14 +127,17 @@ impl World {
 
 fn open(dir: &Path, config: &str) -> Session {
     let config = Config::parse(config).unwrap();
-    Session::open(config, &dir.join("scratch"), &dir.join("home")).unwrap_or_else(|problem| panic!("{problem}"))
+    Session::open(config, &dir.join("scratch"), &dir.join("home"))
+        .unwrap_or_else(|problem| panic!("{problem}"))
 }
 
 fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
     let options = FormatOptions::default();
     let columns: Vec<_> =
         batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string()).collect()).collect()
+    (0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect())
+        .collect()
 }
 
 /// `orders`: 1,000 rows in two Parquet files of two row groups; `events`: NDJSON; `days`: CSV in folders by day.
@@ -147,8 +151,10 @@ fn make_data(shop: &Path) {
     for part in 0..2_i64 {
         let ids: Vec<i64> = (part * 500..part * 500 + 500).collect();
         let at: Vec<i64> = ids.iter().map(|id| 1_767_225_600_000_000 + id * 1_000_000).collect();
-        let country: StringArray =
-            ids.iter().map(|id| if id % 10 == 0 { None } else { Some(["de", "us"][(id % 2) as usize]) }).collect();
+        let country: StringArray = ids
+            .iter()
+            .map(|id| if id % 10 == 0 { None } else { Some(["de", "us"][(id % 2) as usize]) })
+            .collect();
         let batch = RecordBatch::try_new(
             schema.clone(),
             vec![
