@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use carrel_cell::complete::{complete, name_at, relations_in};
 use carrel_cell::error_output::error_output;
 use carrel_cell::inspect::inspection;
@@ -111,6 +112,13 @@ impl Kernel for Front {
                     traceback: drawn.traceback,
                 })
             }
+        }
+    }
+
+    /// A restart that the user asked for begins a new session; tables survive a kernel that died, not one that was told to forget.
+    async fn shutdown(&self, restart: bool) {
+        if restart && let Err(failure) = self.engine.action("carrel.reset", Bytes::new()).await {
+            tracing::warn!(%failure, "the session's tables could not be forgotten");
         }
     }
 

@@ -27,8 +27,8 @@ def fresh(request):
     """make(name, **Carrel arguments): a Carrel of the test's own, not yet started."""
     made = []
 
-    def make(name=None, **kw):
-        c = with_people(Carrel(name or request.node.name.replace("[", "-").replace("]", ""), **kw))
+    def make(name=None, people=True, **kw):
+        c = (with_people if people else lambda c: c)(Carrel(name or request.node.name.replace("[", "-").replace("]", ""), **kw))
         made.append(c)
         return c
 

@@ -238,7 +238,10 @@ impl Builder<'_> {
             return Err(format!("{} may not be shown in a jail", path.display()));
         }
         if path.starts_with("/var/tmp") || path.starts_with("/var/run") {
-            return Err(format!("{} cannot be shown: below /var/tmp and /var/run a jail has folders of its own; move it elsewhere", path.display()));
+            return Err(format!(
+                "{} cannot be shown: below /var/tmp and /var/run a jail has folders of its own; move it elsewhere",
+                path.display()
+            ));
         }
         if !path.exists() {
             return Err(format!("{} is not there; correct the path or create it", path.display()));
