@@ -257,8 +257,7 @@ fn adopt(app: &App) -> tokio::sync::oneshot::Receiver<()> {
         // Until it is known which kernels live, their routes answer 503: a 404 would make a browser give up a living kernel.
         loop {
             match app.kernels.adopt().await {
-                Ok(n) => {
-                    tracing::info!(kernels = n, "kernels taken over");
+                Ok(_) => {
                     app.lifecycle.set_ready();
                     // Nobody waits any more if it took long.
                     let _ = done.send(());

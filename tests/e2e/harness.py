@@ -44,7 +44,10 @@ def wait_until(check, seconds=10, step=0.01, what="the condition"):
 class Carrel:
     """One state folder and, between start() and stop(), one running gateway."""
 
-    def __init__(self, name, demo=True, config_lines=""):
+    def __init__(self, name, demo=True, config_lines="", uid=None):
+        # Everything as this ordinary user, as if she had started it; None: as whoever runs the tests.
+        self.identity = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
+        self.environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
         self.state = WORK / "state" / name
         if self.state.exists():
             shutil.rmtree(self.state)
@@ -54,6 +57,9 @@ class Carrel:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = WORK / f"{name}.log"
+        if uid is not None:
+            self.state.mkdir()
+            os.chown(self.state, uid, uid)
         self.process = None
         self.passwords = {}
         self.run("init", "--prefix", str(PREFIX), "--port", str(self.port))
@@ -68,7 +74,7 @@ class Carrel:
         return [str(PREFIX / "bin" / "carrel"), words[0], "--state", str(self.state), *words[1:]]
 
     def run(self, *words, ok=True, **kw):
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=120, **kw)
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=120, env=self.environment, **self.identity, **kw)
         assert not ok or done.returncode == 0, f"carrel {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -94,7 +100,8 @@ class Carrel:
 
     def start(self, wait=True):
         log = self.log_path.open("ab")
-        self.process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                        start_new_session=True, env=self.environment, **self.identity)
         if wait:
             wait_until(self.answers, 20, what="the gateway's first answer")
         return self
@@ -133,7 +140,7 @@ class Carrel:
             argv = [str(PREFIX / "bin" / "carrel"), head, rest[0], "--state", str(self.state), *rest[1:]]
         else:
             argv = self.command(*words)
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, env=self.environment, **self.identity)
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -192,7 +199,3 @@ class UserServer:
         texts = [m["content"]["data"].get("text/plain", "") for m in out if m["header"]["msg_type"] in ("execute_result", "display_data")]
         return reply["content"], (texts[-1] if texts else ""), out
 
-
-def jails_of(carrel):
-    """Processes whose command line shows one of our jailed programs and whose root is a jail of this state (by spawnd's own list)."""
-    return json.loads(carrel.run("jails", "--json").stdout)

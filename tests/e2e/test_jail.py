@@ -98,3 +98,22 @@ def test_gateway_is_not_root(carrel):
     status = open(f"/proc/{carrel.process.pid}/status").read()
     uids = [line for line in status.splitlines() if line.startswith("Uid:")][0].split()[1:]
     assert "0" not in uids, uids
+
+
+def test_an_ordinary_user_s_carrel_has_jails_too(fresh):
+    """Without root: user namespaces. What such a host cannot give is said; everything else holds."""
+    uid = 64200 if os.getuid() == 0 else None
+    carrel = fresh(uid=uid).start()
+    server = carrel.server("ada")
+    server.start_server()
+    inside = probe(carrel, server)
+    for what in ("shadow", "database", "datasets", "write_usr", "write_etc", "write_root", "gateway", "mount", "unshare", "ptrace", "keyctl", "bpf",
+                 "userfaultfd", "io_uring", "setuid", "vsock", "packet", "kill_init"):
+        assert inside[what][0] == "no", (what, inside[what])
+    assert inside["homes"] == ["ada"] and all(int(c, 16) == 0 for c in inside["caps"]) and inside["seccomp"] == ["2"]
+    assert '"sandbox.mode":"userns"' in carrel.log() and "uid off: shared" in carrel.log()
+    kid = server.start_kernel()
+    with server.connect(kid) as ws:
+        reply, text, _ = server.sql(ws, "SELECT count(*) AS n FROM ads.clicks")
+    assert reply["status"] == "ok" and "1000000" in text.replace(",", "")
+    server.stop_kernel(kid)

@@ -72,6 +72,8 @@ def test_cell_answers(cell):
     assert reply["status"] == "ok" and "42" in text
     reply, text, _ = cell("SHOW DATASETS")
     assert "ads.clicks" in text and "tpch.lineitem" in text
+    _, text, _ = cell("DESCRIBE ads.clicks")
+    assert "1 if it was clicked" in text
     _, text, _ = cell("SELECT count(*) AS n FROM ads.clicks")
     assert "1000000" in text.replace(",", "")
 

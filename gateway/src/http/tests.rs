@@ -310,7 +310,13 @@ async fn the_door_opens_for_whoever_may_enter() {
         "a token in the address is only for websockets"
     );
     let ws = [("upgrade", "websocket"), ("connection", "upgrade")];
-    assert_eq!(w.ask("GET", &url, &ws, "").await.status, 200);
+    assert_eq!(
+        w.ask("GET", &url, &ws, "").await.status,
+        403,
+        "and there only for a browser's, which cannot send a header"
+    );
+    let browser = [ws[0], ws[1], ("sec-fetch-mode", "websocket")];
+    assert_eq!(w.ask("GET", &url, &browser, "").await.status, 200);
 }
 
 #[tokio::test]

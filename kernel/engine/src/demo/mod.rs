@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use truth::Truth;
 
 /// Raised when the bytes that the same parameters give change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Hidden, so that no catalog takes it for a dataset.
 const MANIFEST: &str = ".carrel-demo.json";
 /// Lies in each folder that this module made: only such a folder is ever replaced.
@@ -209,6 +209,12 @@ fn write_all(demo: &Demo, stage: &Path, log: &mut dyn Write) -> Result<Truth, De
     let truth = truth::judge(&plan, parts.collect());
     let readme = ads.join("README.md");
     fs::write(&readme, truth.readme(demo)).map_err(io_at(&readme))?;
+    for (folder, about) in
+        [("ads", include_str!("ads_catalog.toml")), ("tpch", include_str!("tpch_catalog.toml"))]
+    {
+        let path = stage.join(folder).join("_catalog.toml");
+        fs::write(&path, about).map_err(io_at(&path))?;
+    }
     Ok(truth)
 }
 
