@@ -29,7 +29,7 @@ check: ## format, lints, dependency scopes
 	@! $(BASE) tree -e normal --prefix none | grep -E '^(datafusion|polars)' || { echo 'DataFusion or polars entered the default scope'; exit 1; }
 
 bench: ## figures beside JupyterHub, in one run (docs/performance.md)
-	@CACHE="$(CACHE)" deploy/setup/system test
+	@CACHE="$(CACHE)" deploy/setup/system bench
 	@CACHE="$(CACHE)" tests/bench/run
 
 build: ## both scopes, in the profile that tests and a first run use

@@ -5,6 +5,7 @@ pub mod activity;
 pub mod authority;
 pub mod beneath;
 pub mod catalog;
+mod column_names;
 pub mod config;
 pub mod corrupt;
 pub mod demo;

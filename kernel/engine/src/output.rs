@@ -8,6 +8,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use carrel_cell::problem::{Ename, Problem};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
+use crate::column_names::plain_names;
+
 /// Batches, or the problem that ended them.
 pub type Rows = Pin<Box<dyn Stream<Item = Result<RecordBatch, Problem>> + Send>>;
 
@@ -36,7 +38,7 @@ impl Output {
         Ok((self.schema, batches))
     }
 
-    /// The same answer in types that every client reads: views become plain strings and binaries.
+    /// The same answer in types that every client reads (views become plain strings and binaries) under names that people write.
     #[must_use]
     pub fn plain(self) -> Self {
         let schema = plain_schema(&self.schema);
@@ -71,7 +73,11 @@ pub fn batch(schema: Schema, columns: Vec<ArrayRef>, rows: usize) -> Result<Reco
 
 /// The schema that `Output::plain` gives.
 pub fn plain_schema(schema: &SchemaRef) -> SchemaRef {
-    let fields: Fields = schema.fields().iter().map(plain_field).collect();
+    let names = plain_names(schema.fields().iter().map(|field| field.name().as_str()));
+    let named = |(field, name): (FieldRef, String)| {
+        if field.name() == &name { field } else { Arc::new(field.as_ref().clone().with_name(name)) }
+    };
+    let fields: Fields = schema.fields().iter().map(plain_field).zip(names).map(named).collect();
     if &fields == schema.fields() {
         return schema.clone();
     }
@@ -101,7 +107,7 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// The batch with the columns of `schema`, which differs only in the types above.
+/// The batch with the columns of `schema`, which differs only in the types and names above.
 pub fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Problem> {
     let columns = batch
         .columns()
