@@ -24,6 +24,7 @@ pub mod error;
 pub mod http;
 pub mod kernels;
 pub mod lifecycle;
+pub mod memory;
 pub mod metrics;
 pub mod pages;
 pub mod server;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    gateway::memory::return_large_blocks();
     gateway::cli::main()
 }
