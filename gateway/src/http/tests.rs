@@ -1,5 +1,7 @@
 //! The service without sockets: every route by every kind of caller, the door to users' servers, signing in and out.
 
+mod server_routes;
+
 use super::*;
 use crate::accounts;
 use crate::clock::Clock;
