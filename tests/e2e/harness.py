@@ -50,6 +50,8 @@ class Carrel:
         self.environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
         self.state = WORK / "state" / name
         if self.state.exists():
+            # A run that was killed may have left its jails behind.
+            subprocess.run(self.command("stop"), capture_output=True, timeout=60, env=self.environment, **self.identity)
             shutil.rmtree(self.state)
         self.state.parent.mkdir(parents=True, exist_ok=True)
         os.chmod(WORK, 0o755)

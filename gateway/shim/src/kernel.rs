@@ -61,7 +61,7 @@ pub(crate) struct Spec {
 }
 
 /// Interrupts the running cell.
-pub(crate) fn interrupt(shared: &Shared, how: Interrupt) -> Result<(), String> {
+pub(crate) fn interrupt(shared: &Rc<Shared>, how: Interrupt) -> Result<(), String> {
     let pid = {
         let kernel = shared.kernel();
         if kernel.state == State::Dead {
@@ -74,8 +74,27 @@ pub(crate) fn interrupt(shared: &Shared, how: Interrupt) -> Result<(), String> {
             shared.own_request(Channel::Control, "interrupt_request", &serde_json::json!({}));
             Ok(())
         }
-        (Interrupt::Signal, Some(pid)) => kill_process_group(pid, Sig::INT).map_err(|why| why.to_string()),
+        (Interrupt::Signal, Some(pid)) => match shared.busy_since().map(|since| since.elapsed()) {
+            Some(busy) if busy < ARMED_AFTER => {
+                tokio::task::spawn_local(interrupt_later(shared.clone(), pid, ARMED_AFTER - busy));
+                Ok(())
+            }
+            _ => kill_process_group(pid, Sig::INT).map_err(|why| why.to_string()),
+        },
         (Interrupt::Signal, None) => Err("the kernel is not running".to_owned()),
+    }
+}
+
+/// ipykernel says "busy" before it lets SIGINT through to the cell: a signal in between would be lost, and the cell would run on.
+const ARMED_AFTER: Duration = Duration::from_millis(50);
+
+/// Sends the signal after a moment, if the same process still runs the same cell.
+async fn interrupt_later(shared: Rc<Shared>, pid: Pid, wait: Duration) {
+    let cell = shared.busy_since();
+    tokio::time::sleep(wait).await;
+    let same = shared.kernel().pid.and_then(|pid| Pid::from_raw(pid.cast_signed())) == Some(pid);
+    if same && cell.is_some() && shared.busy_since() == cell {
+        kill_process_group(pid, Sig::INT).ok();
     }
 }
 

@@ -20,6 +20,9 @@ const HEARTBEAT_WITHIN: Duration = Duration::from_millis(500);
 /// How often a kernel that answers but is not heard on iopub is asked again before it is taken as it is.
 const NUDGES: u32 = 40;
 
+/// How long stdin and control may take to connect after shell did.
+const STDIN_WITHIN: Duration = Duration::from_secs(1);
+
 /// The connections to one kernel process. Dropping it ends them.
 pub(crate) struct Link {
     tasks: Vec<JoinHandle<()>>,
@@ -32,6 +35,7 @@ struct LinkState {
     ending: Cell<bool>,
     shell: Cell<bool>,
     control: Cell<bool>,
+    stdin: Cell<bool>,
     iopub: Cell<bool>,
     /// Something came on iopub: the subscription works.
     heard: Cell<bool>,
@@ -207,7 +211,8 @@ impl LinkState {
             Channel::Shell => self.shell.set(is),
             Channel::Control => self.control.set(is),
             Channel::Iopub => self.iopub.set(is),
-            _ => {}
+            Channel::Stdin => self.stdin.set(is),
+            Channel::Heartbeat => {}
         }
         self.progress.notify_one();
     }
@@ -234,6 +239,9 @@ impl LinkState {
 /// let through before something was heard.
 async fn nudge(shared: Rc<Shared>, state: Rc<LinkState>) {
     state.until(|state| state.shell.get() && state.iopub.get()).await;
+    // A question of the kernel's would be dropped, and a cell wait for ever, were stdin not connected yet. Every kernel has it; one that
+    // has not must not be waited for.
+    timeout(STDIN_WITHIN, state.until(|state| state.control.get() && state.stdin.get())).await.ok();
     for attempt in 0..NUDGES {
         state.answered.set(false);
         shared.own_request(Channel::Shell, "kernel_info_request", &serde_json::json!({}));

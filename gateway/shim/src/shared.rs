@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, Ref, RefCell};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use carrel_wire::{Channel, Header, Message, Signer, WireError};
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     closing: Cell<bool>,
     /// Kinds of bad messages reported so far; each is reported once.
     reported: Cell<u8>,
+    /// When the kernel began the cell that it runs.
+    busy_since: Cell<Option<Instant>>,
 }
 
 struct Inner {
@@ -76,6 +78,7 @@ impl Shared {
             own_count: Cell::new(0),
             closing: Cell::new(false),
             reported: Cell::new(0),
+            busy_since: Cell::new(None),
         }
     }
 
@@ -167,6 +170,8 @@ impl Shared {
         if let Some(route) = route {
             let inner = &mut *self.inner.borrow_mut();
             if let Some(status) = status {
+                self.busy_since
+                    .set((status == "busy").then(|| self.busy_since.get().unwrap_or_else(Instant::now)));
                 inner.kernel.execution_state = status;
             }
             inner.append(route, |seq| Frame::Message(seq, channel, message));
@@ -259,6 +264,11 @@ impl Shared {
     }
 
     // --- the kernel's life
+
+    /// Since when the kernel runs its cell, if it runs one.
+    pub(crate) fn busy_since(&self) -> Option<Instant> {
+        self.busy_since.get()
+    }
 
     pub(crate) fn kernel(&self) -> Ref<'_, Kernel> {
         Ref::map(self.inner.borrow(), |inner| &inner.kernel)
@@ -353,6 +363,12 @@ impl Inner {
 }
 
 /// The state that a `status` message announces.
+/// Whether a message belongs to a cell, and not to one of the small requests.
+fn runs_a_cell(message: &Message) -> bool {
+    let parent: Ids<'_> = serde_json::from_slice(&message.parent_header).unwrap_or_default();
+    parent.msg_type == "execute_request"
+}
+
 fn execution_state(message: &Message) -> Option<String> {
     #[derive(Deserialize)]
     struct Status {

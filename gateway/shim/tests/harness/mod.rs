@@ -61,7 +61,15 @@ impl Shim {
 }
 
 impl Drop for Shim {
+    /// In order first, so that the fake kernel ends with its shim: only in a jail does pid 1 take everything with it.
     fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        }
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(6);
+        while std::time::Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
