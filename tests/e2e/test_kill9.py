@@ -29,6 +29,9 @@ def collect(ws, mid, got, stop):
 
 
 def finished(got):
+    # Only these can be the last; looking at all of them after every line would cost minutes for 20,000 lines.
+    if not got or got[-1]["header"]["msg_type"] not in ("status", "execute_reply"):
+        return False
     idle = any(m["header"]["msg_type"] == "status" and m["content"]["execution_state"] == "idle" for m in got)
     return idle and any(m["header"]["msg_type"] == "execute_reply" for m in got)
 
