@@ -115,13 +115,31 @@ fn session_of(pid: i32) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
+    // Not our own session: its leader may lie outside our pid namespace, where it has no number.
     #[test]
-    fn our_own_session_is_found() {
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let session = rustix::process::getsid(None).unwrap();
-        assert_eq!(session_of(pid), Some(session.as_raw_nonzero().get()));
-        assert!(members(session).iter().any(|p| p.as_raw_nonzero().get() == pid));
+    fn a_session_and_all_its_processes_are_found_until_they_end() {
+        let mut leader = std::process::Command::new("setsid")
+            .args(["sh", "-c", "sleep 60 & echo; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        leader.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = i32::try_from(leader.id()).unwrap();
+        let session = Pid::from_raw(pid).unwrap();
+
+        assert_eq!(session_of(pid), Some(pid));
+        let found = members(session);
+        assert!(found.contains(&session));
+        assert_eq!(found.len(), 2);
+
+        for member in found {
+            kill_process(member, Signal::KILL).unwrap();
+        }
+        leader.wait().unwrap();
+        assert_eq!(session_of(pid), None);
     }
 }
