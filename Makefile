@@ -40,7 +40,11 @@ build: ## both scopes, in the profile that tests and a first run use
 install: build ## programs, JupyterLab's static files and kernels into PREFIX
 	@CACHE="$(CACHE)" deploy/setup/install "$(PREFIX)" debug
 
+hdfs: ## a kerberised HDFS on loopback, with the demo data if there are any, until Ctrl-C (deploy/dev/hdfs)
+	@deploy/setup/system hdfs
+	@CACHE="$(CACHE)" deploy/dev/hdfs/cluster.py run "$(CACHE)/hdfs" $(addprefix --datasets ,$(wildcard $(STATE)/datasets))
+
 clean: ## the build output in the cache folder
 	rm -rf "$(CACHE)/target" "$(CACHE)/target-engine"
 
-.PHONY: help run test check bench build install clean
+.PHONY: help run test check bench build install hdfs clean
