@@ -71,6 +71,10 @@ pub enum Ename {
     FileNotFound,
     /// Not allowed.
     PolicyDenied,
+    /// What holds the data cannot be reached, or does not let Carrel in.
+    SourceUnavailable,
+    /// A file was changed while it was read.
+    SourceChanged,
     /// A setting or an option that does not exist or cannot take this value.
     BadOption,
     /// A model could not be trained on this data.

@@ -1,5 +1,5 @@
-//! A folder as DataFusion's object store: everything is opened beneath the folder's descriptor, so no link and no
-//! `..` leads out of it, and no host path appears in an error. It only reads.
+//! A folder that is read: everything is opened beneath the folder's descriptor, so no link and no `..` leads out of it, and no host
+//! path appears in an error.
 
 use std::fmt;
 use std::fs::File;
@@ -9,18 +9,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use carrel_source::names::is_hidden;
+use object_store::ObjectMeta;
 use object_store::path::Path;
-use object_store::{
-    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
-
-use crate::lanes::count_bytes;
 
 /// A folder that is read.
 #[derive(Clone)]
@@ -75,7 +68,7 @@ impl Beneath {
         for entry in rustix::fs::Dir::read_from(&fd)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
-            if name.starts_with('.') || name.starts_with('_') {
+            if is_hidden(name) {
                 continue;
             }
             let kind = match entry.file_type() {
@@ -102,12 +95,19 @@ impl Beneath {
         while let Some((folder, depth)) = todo.pop() {
             for (name, kind) in self.entries(&folder)? {
                 let below = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-                if kind == FileType::Directory && depth < DEPTH {
+                if kind == FileType::Directory {
+                    if depth >= DEPTH {
+                        return Err(std::io::Error::other(format!(
+                            "folders are nested more than {DEPTH} deep"
+                        )));
+                    }
                     todo.push((below, depth + 1));
                 } else if kind == FileType::RegularFile {
-                    // a link that leads out is not ours to read
-                    if let Ok(file) = self.file(&below) {
-                        found.push(meta(&file, &below)?);
+                    match self.file(&below) {
+                        Ok(file) => found.push(meta(&file, &below)?),
+                        // a link that leads out or nowhere is not ours to read; anything else would be missing from the answer
+                        Err(error) if leads_away(&error) => {}
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -116,31 +116,16 @@ impl Beneath {
         Ok(found)
     }
 
-    fn error(&self, path: &str, source: std::io::Error) -> Error {
-        let path = format!("{}/{path}", self.name);
-        let source = Box::new(source);
-        match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                Error::NotFound { path, source }
-            }
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::CrossesDevices => {
-                Error::PermissionDenied { path, source }
-            }
-            _ => Error::Generic { store: "folder", source },
-        }
+    /// Parts of a file, in the order asked for.
+    pub fn ranges(&self, path: &str, ranges: &[Range<u64>]) -> std::io::Result<Vec<Bytes>> {
+        let file = self.file(path)?;
+        ranges.iter().map(|range| read(&file, range)).collect()
     }
+}
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let this = self.clone();
-        tokio::task::spawn_blocking(move || work(&this)).await?
-    }
-
-    fn refuse<T>(&self, operation: &str) -> Result<T> {
-        Err(Error::NotImplemented { operation: operation.to_owned(), implementer: self.to_string() })
-    }
+fn leads_away(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::XDEV | rustix::io::Errno::LOOP | rustix::io::Errno::NOENT))
 }
 
 fn meta(file: &File, path: &str) -> std::io::Result<ObjectMeta> {
@@ -160,7 +145,6 @@ fn read(file: &File, range: &Range<u64>) -> std::io::Result<Bytes> {
     let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(std::io::Error::other)?;
     let mut buffer = vec![0; len];
     file.read_exact_at(&mut buffer, range.start)?;
-    count_bytes(len as u64);
     Ok(buffer.into())
 }
 
@@ -176,126 +160,12 @@ impl fmt::Debug for Beneath {
     }
 }
 
-fn location_ending(location: &Path) -> Option<&str> {
-    location.filename()?.rsplit_once('.').map(|(_, ending)| ending)
-}
-
-/// Bytes per piece where a whole file is streamed (CSV, JSON).
-const PIECE: u64 = 1 << 20;
-
-#[async_trait]
-impl ObjectStore for Beneath {
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let location = location.clone();
-        let (file, meta, range) = self
-            .blocking(move |this| {
-                let path = location.as_ref();
-                let file = this.file(path).map_err(|error| this.error(path, error))?;
-                let meta = meta(&file, path).map_err(|error| this.error(path, error))?;
-                options.check_preconditions(&meta)?;
-                let range = match &options.range {
-                    Some(range) => range
-                        .as_range(meta.size)
-                        .map_err(|source| Error::Generic { store: "folder", source: Box::new(source) })?,
-                    None => 0..meta.size,
-                };
-                Ok((Arc::new(file), meta, range))
-            })
-            .await?;
-        if matches!(location_ending(&meta.location), Some("arrow" | "feather" | "ipc")) {
-            // the reader of Arrow files wants to seek
-            let file = file
-                .try_clone()
-                .map_err(|source| Error::Generic { store: "folder", source: Box::new(source) })?;
-            count_bytes(range.end - range.start);
-            let payload = GetResultPayload::File(file, meta.location.as_ref().into());
-            return Ok(GetResult { payload, meta, range, attributes: Attributes::new() });
-        }
-        let pieces = stream::iter((range.start..range.end).step_by(PIECE as usize));
-        let end = range.end;
-        let payload = pieces
-            .map(move |start| {
-                let file = file.clone();
-                tokio::task::spawn_blocking(move || read(&file, &(start..(start + PIECE).min(end))))
-            })
-            .buffered(2)
-            .map(|read| match read {
-                Ok(Ok(bytes)) => Ok(bytes),
-                Ok(Err(source)) => Err(Error::Generic { store: "folder", source: Box::new(source) }),
-                Err(source) => Err(Error::JoinError { source }),
-            });
-        let payload = GetResultPayload::Stream(Box::pin(payload));
-        Ok(GetResult { payload, meta, range, attributes: Attributes::new() })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let (location, ranges) = (location.clone(), ranges.to_vec());
-        self.blocking(move |this| {
-            let path = location.as_ref();
-            let file = this.file(path).map_err(|error| this.error(path, error))?;
-            let read = |range| read(&file, range).map_err(|error| this.error(path, error));
-            ranges.iter().map(read).collect()
-        })
-        .await
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let prefix = prefix.map(ToString::to_string).unwrap_or_default();
-        let this = self.clone();
-        stream::once(async move {
-            let walk = this
-                .blocking(move |this| match this.walk(&prefix) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-                    walk => walk.map_err(|error| this.error(&prefix, error)),
-                })
-                .await?;
-            Ok::<_, Error>(stream::iter(walk.into_iter().map(Ok)))
-        })
-        .try_flatten()
-        .boxed()
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let prefix = prefix.map(ToString::to_string).unwrap_or_default();
-        self.blocking(move |this| {
-            let mut listed = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
-            for (name, kind) in this.entries(&prefix).map_err(|error| this.error(&prefix, error))? {
-                let below = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                if kind == FileType::Directory {
-                    listed.common_prefixes.push(Path::from(below));
-                } else if let Ok(file) = this.file(&below) {
-                    listed.objects.push(meta(&file, &below).map_err(|error| this.error(&below, error))?);
-                }
-            }
-            Ok(listed)
-        })
-        .await
-    }
-
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        self.refuse("put")
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.refuse("put")
-    }
-
-    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        stream::iter([self.refuse("delete")]).boxed()
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        self.refuse("copy")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object_store::ObjectStoreExt;
 
-    #[tokio::test]
-    async fn reads_beneath_and_nowhere_else() {
+    #[test]
+    fn reads_beneath_and_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("in/a")).unwrap();
         std::fs::write(dir.path().join("secret"), "s").unwrap();
@@ -306,15 +176,10 @@ mod tests {
         let store = Beneath::open(&dir.path().join("in"), "in").unwrap();
         let names: Vec<_> = store.walk("").unwrap().iter().map(|meta| meta.location.to_string()).collect();
         assert_eq!(names, ["a/x.csv", "same"]);
-        let path = Path::from("a/x.csv");
-        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "hello");
-        assert_eq!(store.get_range(&path, 1..3).await.unwrap(), "el");
-        assert_eq!(store.head(&path).await.unwrap().size, 5);
+        assert_eq!(store.ranges("a/x.csv", &[1..3, 0..1]).unwrap(), ["el", "h"]);
+        assert!(store.ranges("a/x.csv", &[1..6]).is_err());
         for bad in ["out", "../secret", "/etc/passwd"] {
             assert!(store.file(bad).is_err(), "{bad}");
         }
-        assert!(store.put(&path, "x".into()).await.is_err());
-        let error = store.get(&Path::from("none")).await.unwrap_err().to_string();
-        assert!(!error.contains(dir.path().to_str().unwrap()), "{error}");
     }
 }

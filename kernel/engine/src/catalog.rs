@@ -1,16 +1,21 @@
-//! Which datasets there are: folders and files named by the configuration, listed when somebody asks, never at start.
-//! A catalog's folder may hold `_catalog.toml` with descriptions: `[table.clicks] description = "…", owner = "…"` and
-//! `[table.clicks.columns] clicked = "…"`.
+//! Which datasets there are: folders and files named by the configuration, looked at when somebody asks, never at start.
+//! A catalog's folder may hold `_catalog.toml` with descriptions (`notes`).
+
+mod folder;
+mod notes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
-
-use rustix::fs::FileType;
-use serde::Deserialize;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use crate::beneath::Beneath;
-use crate::config::{Config, Format};
+use crate::cluster::{Broker, Cluster};
+use crate::config::{Config, DatasetEntry, Format, Where};
+use crate::place::Place;
+use carrel_source::Location;
+use folder::Folder;
+use futures::future::join_all;
 
 /// All datasets of the configuration.
 #[derive(Debug)]
@@ -22,13 +27,6 @@ pub struct Catalog {
 struct Schema {
     folder: Option<Folder>,
     single: BTreeMap<String, Dataset>,
-}
-
-#[derive(Debug)]
-struct Folder {
-    root: Arc<Root>,
-    description: Option<String>,
-    owner: Option<String>,
 }
 
 /// A dataset: where it is and what people say about it.
@@ -46,6 +44,8 @@ pub struct Dataset {
     pub owner: Option<String>,
     /// What its columns mean.
     pub comments: BTreeMap<String, String>,
+    /// False if the cluster does not let this user read it: then it is not listed, and says so when it is named.
+    pub readable: bool,
 }
 
 impl Dataset {
@@ -55,10 +55,10 @@ impl Dataset {
     }
 }
 
-/// Files: a folder or one file beneath a root.
+/// Files: a folder or one file of a place.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The folder that nothing leads out of.
+    /// The place that nothing leads out of.
     pub root: Arc<Root>,
     /// The path beneath it; empty is the root itself.
     pub path: String,
@@ -66,77 +66,77 @@ pub struct Source {
     pub format: Option<Format>,
 }
 
-/// A folder of the host that is read, opened on first use.
+/// A place that is read, opened on first use.
 #[derive(Debug)]
 pub struct Root {
-    path: PathBuf,
-    url: String,
-    opened: OnceLock<Beneath>,
+    name: String,
+    at: At,
+    opened: OnceLock<Place>,
+    /// Whether the user may read it, and when that was asked.
+    checked: Mutex<Option<(Instant, bool)>>,
+}
+
+#[derive(Debug)]
+enum At {
+    Folder(PathBuf),
+    /// Without a broker it cannot be opened.
+    Cluster(Option<Arc<Broker>>, Location),
 }
 
 impl Root {
-    /// A folder; `url` names it among DataFusion's stores.
-    pub fn new(path: PathBuf, url: String) -> Arc<Self> {
-        Arc::new(Self { path, url, opened: OnceLock::new() })
+    /// A folder of this machine; `name` tells it from other roots.
+    pub fn folder(name: impl Into<String>, path: PathBuf) -> Arc<Self> {
+        Self::new(name.into(), At::Folder(path))
     }
 
-    /// `data://name/`
-    pub fn url(&self) -> &str {
-        &self.url
+    /// A place of a cluster.
+    pub fn cluster(name: impl Into<String>, broker: Option<Arc<Broker>>, at: Location) -> Arc<Self> {
+        Self::new(name.into(), At::Cluster(broker, at))
     }
 
-    /// The opened folder.
-    pub fn open(&self) -> std::io::Result<&Beneath> {
+    fn new(name: String, at: At) -> Arc<Self> {
+        Arc::new(Self { name, at, opened: OnceLock::new(), checked: Mutex::default() })
+    }
+
+    /// Its name, unlike that of all other roots.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is part of a cluster.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.at, At::Cluster(..))
+    }
+
+    /// The opened place.
+    pub fn open(&self) -> std::io::Result<&Place> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let name = self.url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let opened = Beneath::open(&self.path, name)?;
+        let opened = match &self.at {
+            At::Folder(path) => Place::Folder(Beneath::open(path, &self.name)?),
+            At::Cluster(Some(broker), at) => Place::Cluster(Cluster::new(broker.clone(), at.clone())),
+            At::Cluster(None, _) => return Err(crate::cluster::no_broker()),
+        };
         Ok(self.opened.get_or_init(|| opened))
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Notes {
-    table: BTreeMap<String, TableNotes>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct TableNotes {
-    description: Option<String>,
-    owner: Option<String>,
-    columns: BTreeMap<String, String>,
-}
-
 impl Catalog {
-    /// The datasets of a configuration. Nothing is opened.
-    pub fn new(config: &Config) -> Self {
+    /// The datasets of a configuration; those of a cluster are reached through the broker. Nothing is opened.
+    pub fn new(config: &Config, broker: Option<&Arc<Broker>>) -> Self {
         let mut schemas = BTreeMap::<String, Schema>::new();
         for entry in &config.catalogs {
-            let root = Root::new(entry.path.clone(), format!("data://{}/", entry.name.replace('_', "-")));
-            let folder = Folder { root, description: entry.description.clone(), owner: entry.owner.clone() };
+            let root = match &entry.path {
+                Where::Here(path) => Root::folder(entry.name.clone(), path.clone()),
+                Where::Cluster(at) => Root::cluster(entry.name.clone(), broker.cloned(), at.clone()),
+            };
+            let folder = Folder::new(&entry.name, root, entry.description.clone(), entry.owner.clone());
             schemas.entry(entry.name.clone()).or_default().folder = Some(folder);
         }
-        for (i, entry) in config.datasets.iter().enumerate() {
+        for entry in &config.datasets {
             let Some((schema, table)) = entry.name.split_once('.') else { continue };
-            let url = format!("data://{}-{i}/", entry.name.replace(['_', '.'], "-"));
-            let (folder, path) = match (entry.path.extension(), entry.path.parent(), entry.path.file_name()) {
-                // a path that looks like a file is one: its folder is the root
-                (Some(_), Some(parent), Some(name)) => {
-                    (parent.to_owned(), name.to_string_lossy().into_owned())
-                }
-                _ => (entry.path.clone(), String::new()),
-            };
-            let dataset = Dataset {
-                schema: schema.to_owned(),
-                table: table.to_owned(),
-                source: Source { root: Root::new(folder, url), path, format: entry.format },
-                description: entry.description.clone(),
-                owner: entry.owner.clone(),
-                comments: BTreeMap::new(),
-            };
+            let dataset = single(entry, schema, table, broker);
             schemas.entry(schema.to_owned()).or_default().single.insert(table.to_owned(), dataset);
         }
         Self { schemas }
@@ -147,77 +147,87 @@ impl Catalog {
         self.schemas.keys().cloned().collect()
     }
 
-    /// A schema's datasets.
-    pub fn datasets(&self, schema: &str) -> Vec<Dataset> {
+    /// A schema's datasets that this user may read.
+    pub async fn datasets(&self, schema: &str) -> Vec<Dataset> {
+        let mut all = self.with_unreadable(schema).await;
+        all.retain(|dataset| dataset.readable);
+        all
+    }
+
+    /// All datasets that this user may read.
+    pub async fn all(&self) -> Vec<Dataset> {
+        let mut schemas = Vec::new();
+        for schema in self.schemas.keys() {
+            schemas.push(self.datasets(schema));
+        }
+        join_all(schemas).await.into_iter().flatten().collect()
+    }
+
+    /// The names of a schema's datasets as far as they are known without asking a cluster.
+    pub fn known(&self, schema: &str) -> Vec<String> {
         let Some(entry) = self.schemas.get(schema) else { return Vec::new() };
-        let mut found = entry.single.clone();
+        let mut names: Vec<_> = entry.folder.iter().flat_map(Folder::known).collect();
+        names.extend(entry.single.keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The dataset with this name, readable or not.
+    pub async fn find(&self, schema: &str, table: &str) -> Option<Dataset> {
+        self.with_unreadable(schema).await.into_iter().find(|dataset| dataset.table == table)
+    }
+
+    /// The datasets of any schema with this name; unreadable ones only if there is no other.
+    pub async fn find_bare(&self, table: &str) -> Vec<Dataset> {
+        let mut schemas = Vec::new();
+        for schema in self.schemas.keys() {
+            schemas.push(self.find(schema, table));
+        }
+        let found: Vec<_> = join_all(schemas).await.into_iter().flatten().collect();
+        let readable: Vec<_> = found.iter().filter(|dataset| dataset.readable).cloned().collect();
+        if readable.is_empty() { found } else { readable }
+    }
+
+    async fn with_unreadable(&self, schema: &str) -> Vec<Dataset> {
+        let Some(entry) = self.schemas.get(schema) else { return Vec::new() };
+        let mut found = BTreeMap::new();
+        let mut readable = Vec::new();
+        for dataset in entry.single.values() {
+            readable.push(folder::may_read(&dataset.source));
+        }
+        for (dataset, readable) in entry.single.values().zip(join_all(readable).await) {
+            found.insert(dataset.table.clone(), Dataset { readable, ..dataset.clone() });
+        }
         if let Some(folder) = &entry.folder {
-            for dataset in folder.list(schema) {
+            for dataset in folder.list().await {
                 found.entry(dataset.table.clone()).or_insert(dataset);
             }
         }
         found.into_values().collect()
     }
-
-    /// All datasets.
-    pub fn all(&self) -> Vec<Dataset> {
-        self.schemas.keys().flat_map(|schema| self.datasets(schema)).collect()
-    }
-
-    /// The dataset with this name.
-    pub fn find(&self, schema: &str, table: &str) -> Option<Dataset> {
-        self.datasets(schema).into_iter().find(|dataset| dataset.table == table)
-    }
-
-    /// The datasets of any schema with this name.
-    pub fn find_bare(&self, table: &str) -> Vec<Dataset> {
-        self.all().into_iter().filter(|dataset| dataset.table == table).collect()
-    }
 }
 
-impl Folder {
-    fn list(&self, schema: &str) -> Vec<Dataset> {
-        let entries = self.root.open().and_then(|opened| opened.entries(""));
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::warn!(catalog = schema, %error, "a catalog's folder cannot be read");
-                return Vec::new();
+/// A dataset that the configuration names by itself.
+fn single(entry: &DatasetEntry, schema: &str, table: &str, broker: Option<&Arc<Broker>>) -> Dataset {
+    let (root, path) = match &entry.path {
+        Where::Here(path) => match (path.extension(), path.parent(), path.file_name()) {
+            // a path that looks like a file is one: its folder is the root
+            (Some(_), Some(parent), Some(name)) => {
+                (Root::folder(entry.name.clone(), parent.to_owned()), name.to_string_lossy().into_owned())
             }
-        };
-        let notes = self.notes(schema);
-        let mut found = BTreeMap::<String, Dataset>::new();
-        for (name, kind) in entries {
-            let table = match kind {
-                FileType::Directory => name.as_str(),
-                FileType::RegularFile => match data_file(&name) {
-                    Some((stem, _)) => stem,
-                    None => continue,
-                },
-                _ => continue,
-            };
-            let table = table.to_lowercase();
-            let notes = notes.table.get(&table).cloned().unwrap_or_default();
-            // a folder wins over a file of the same name: `entries` is sorted, so the shorter name comes first
-            found.entry(table.clone()).or_insert_with(|| Dataset {
-                schema: schema.to_owned(),
-                table,
-                source: Source { root: self.root.clone(), path: name.clone(), format: None },
-                description: notes.description.or_else(|| self.description.clone()),
-                owner: notes.owner.or_else(|| self.owner.clone()),
-                comments: notes.columns,
-            });
-        }
-        found.into_values().collect()
-    }
-
-    fn notes(&self, schema: &str) -> Notes {
-        let text = self.root.open().and_then(|opened| std::io::read_to_string(opened.file("_catalog.toml")?));
-        let Ok(text) = text else { return Notes::default() };
-        toml::from_str(&text).unwrap_or_else(|error| {
-            tracing::warn!(catalog = schema, %error, "_catalog.toml cannot be read");
-            Notes::default()
-        })
+            _ => (Root::folder(entry.name.clone(), path.clone()), String::new()),
+        },
+        Where::Cluster(at) => (Root::cluster(entry.name.clone(), broker.cloned(), at.clone()), String::new()),
+    };
+    Dataset {
+        schema: schema.to_owned(),
+        table: table.to_owned(),
+        source: Source { root, path, format: entry.format },
+        description: entry.description.clone(),
+        owner: entry.owner.clone(),
+        comments: BTreeMap::new(),
+        readable: true,
     }
 }
 
@@ -253,6 +263,7 @@ pub fn format_of(ending: &str) -> Option<(Format, Packed)> {
         "csv" | "tsv" => Format::Csv,
         "ndjson" | "jsonl" | "json" => Format::Ndjson,
         "arrow" | "feather" | "ipc" => Format::Arrow,
+        "avro" => Format::Avro,
         _ => return None,
     };
     (packed == Packed::No || matches!(format, Format::Csv | Format::Ndjson)).then_some((format, packed))
@@ -262,8 +273,8 @@ pub fn format_of(ending: &str) -> Option<(Format, Packed)> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn folders_and_files_are_tables() {
+    #[tokio::test]
+    async fn folders_and_files_are_tables() {
         let dir = tempfile::tempdir().unwrap();
         let tpch = dir.path().join("tpch");
         std::fs::create_dir_all(tpch.join("orders")).unwrap();
@@ -281,14 +292,15 @@ mod tests {
             tpch.to_str().unwrap(),
             tpch.display()
         );
-        let catalog = Catalog::new(&Config::parse(&text).unwrap());
-        let names: Vec<_> = catalog.all().iter().map(Dataset::name).collect();
+        let catalog = Catalog::new(&Config::parse(&text).unwrap(), None);
+        let names: Vec<_> = catalog.all().await.iter().map(Dataset::name).collect();
         assert_eq!(names, ["tpch.ev", "tpch.nation", "tpch.nation2", "tpch.orders"]);
-        let nation = catalog.find("tpch", "nation").unwrap();
+        assert_eq!(catalog.known("tpch"), ["ev", "nation", "nation2", "orders"]);
+        let nation = catalog.find("tpch", "nation").await.unwrap();
         assert_eq!((nation.description.as_deref(), nation.owner.as_deref()), (Some("25"), Some("ops")));
         assert_eq!(nation.comments["n_name"], "name");
-        assert_eq!(catalog.find_bare("orders").len(), 1);
-        assert!(catalog.find("tpch", "none").is_none());
+        assert_eq!(catalog.find_bare("orders").await.len(), 1);
+        assert!(catalog.find("tpch", "none").await.is_none());
     }
 
     #[test]

@@ -19,7 +19,7 @@ const WRAPPERS: &[&str] = &[
 ];
 
 /// The names, with literals as they are written. One that would then be there twice keeps its full form.
-pub fn plain_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn plain_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let full: Vec<&str> = names.collect();
     let plain: Vec<String> = full.iter().map(|name| plain_name(name)).collect();
     let once = |name: &String| plain.iter().filter(|other| *other == name).count() == 1;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use carrel_cell::problem::did_you_mean;
+use carrel_source::Location;
 use serde::{Deserialize, Deserializer, de};
 
 /// Why a configuration was refused.
@@ -87,13 +88,39 @@ pub struct CatalogEntry {
     /// The schema's name.
     pub name: String,
     /// The folder.
-    pub path: PathBuf,
+    pub path: Where,
     /// What it holds.
     #[serde(default)]
     pub description: Option<String>,
     /// Whom to ask.
     #[serde(default)]
     pub owner: Option<String>,
+}
+
+/// A folder or file: of this machine by its absolute path, or of a cluster as `hdfs://…`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Where {
+    /// On this machine.
+    Here(PathBuf),
+    /// On a cluster, reached through the broker.
+    Cluster(Location),
+}
+
+impl TryFrom<String> for Where {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.contains("://") {
+            return text.parse().map(Self::Cluster).map_err(|error| format!("{text:?}: {error}"));
+        }
+        let path = PathBuf::from(&text);
+        if path.is_absolute() {
+            Ok(Self::Here(path))
+        } else {
+            Err(format!("the path {text:?} must be absolute"))
+        }
+    }
 }
 
 /// `[[dataset]]`: one folder or file as one table.
@@ -103,7 +130,7 @@ pub struct DatasetEntry {
     /// `schema.table`
     pub name: String,
     /// The folder or file.
-    pub path: PathBuf,
+    pub path: Where,
     /// Its format, if the file names do not tell.
     #[serde(default)]
     pub format: Option<Format>,
@@ -129,6 +156,8 @@ pub enum Format {
     /// Arrow IPC files.
     #[serde(alias = "ipc", alias = "feather")]
     Arrow,
+    /// Apache Avro
+    Avro,
 }
 
 impl Config {
@@ -149,7 +178,6 @@ impl Config {
         let mut seen = std::collections::BTreeSet::new();
         for catalog in &self.catalogs {
             check_name("catalog", &catalog.name, 1)?;
-            check_path(&catalog.name, &catalog.path)?;
             if catalog.name == "session" || catalog.name == "information_schema" {
                 return Err(format!("the catalog name {} is taken", catalog.name));
             }
@@ -159,7 +187,6 @@ impl Config {
         }
         for dataset in &self.datasets {
             check_name("dataset", &dataset.name, 2)?;
-            check_path(&dataset.name, &dataset.path)?;
             if !seen.insert(dataset.name.clone()) {
                 return Err(format!("the dataset {} is there twice", dataset.name));
             }
@@ -187,10 +214,6 @@ fn check_name(what: &str, name: &str, parts: usize) -> Result<(), String> {
     }
     let shape = if parts == 1 { "a lower-case word" } else { "schema.table in lower case" };
     Err(format!("the {what} name {name:?} must be {shape} (letters, digits, _)"))
-}
-
-fn check_path(name: &str, path: &Path) -> Result<(), String> {
-    if path.is_absolute() { Ok(()) } else { Err(format!("the path of {name} must be absolute")) }
 }
 
 /// A TOML error as one line with the line number and, for an unknown key, what was probably meant.
@@ -280,10 +303,14 @@ mod tests {
             path = "/d/clicks"
             format = "parquet"
             owner = "ads"
+            [[dataset]]
+            name = "ads.views"
+            path = "hdfs:///data/ads/views"
         "#;
         let config = Config::parse(text).unwrap();
         assert_eq!((config.engine.memory_limit, config.engine.spill_limit), (512 << 20, 1000));
         assert_eq!(config.datasets[0].format, Some(Format::Parquet));
+        assert_eq!(config.datasets[1].path, Where::Cluster("hdfs:///data/ads/views".parse().unwrap()));
         assert_eq!(Config::parse("").unwrap().engine.idle_seconds, 600);
     }
 
@@ -296,6 +323,8 @@ mod tests {
             ("[engine]\nmemory_limit = 1", "at least 16MiB"),
             ("[[catalog]]\nname='A'\npath='/x'", "lower-case"),
             ("[[catalog]]\nname='a'\npath='x'", "absolute"),
+            ("[[catalog]]\nname='a'\npath='s3://x/y'", "hdfs://"),
+            ("[[catalog]]\nname='a'\npath='hdfs:///x/../y'", "'..'"),
             ("[[dataset]]\nname='a'\npath='/x'", "schema.table"),
             ("[[catalog]]\nname='session'\npath='/x'", "taken"),
         ] {

@@ -15,6 +15,7 @@ use crate::catalog::{Root, Source, data_file};
 #[derive(Debug)]
 pub struct Home {
     path: PathBuf,
+    folder: Beneath,
     root: Arc<Root>,
 }
 
@@ -24,17 +25,16 @@ const LONGEST: usize = 1024;
 impl Home {
     /// The home at this path.
     pub fn open(path: &Path) -> Result<Self, Problem> {
-        let root = Root::new(path.to_owned(), "home://home/".to_owned());
-        root.open().map_err(|error| {
+        let folder = Beneath::open(path, "home").map_err(|error| {
             Problem::new(Ename::FileNotFound, format!("the home cannot be opened: {error}"))
         })?;
-        Ok(Self { path: path.to_owned(), root })
+        Ok(Self { path: path.to_owned(), folder, root: Root::folder("home", path.to_owned()) })
     }
 
     /// A file or folder to read.
     pub fn source(&self, path: &str) -> Result<Source, Problem> {
         let relative = self.relative(path)?;
-        let opened = self.opened()?;
+        let opened = &self.folder;
         match opened.open_at(&relative, OFlags::RDONLY, Mode::empty()) {
             Ok(_) => Ok(Source { root: self.root.clone(), path: relative, format: None }),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(self.not_found(opened, path, &relative)),
@@ -49,7 +49,7 @@ impl Home {
         if name.is_empty() {
             return Err(Problem::new(Ename::FileNotFound, format!("'{path}' is not a file name")));
         }
-        let opened = self.opened()?;
+        let opened = &self.folder;
         let folder_fd =
             opened.open_at(folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map_err(|error| {
                 if error.kind() == ErrorKind::NotFound {
@@ -80,10 +80,6 @@ impl Home {
     /// Does a name in FROM mean a file?
     pub fn looks_like_file(name: &str) -> bool {
         name.contains('/') || name.starts_with('~') || data_file(name).is_some()
-    }
-
-    fn opened(&self) -> Result<&Beneath, Problem> {
-        self.root.open().map_err(|error| refused("~", &error))
     }
 
     /// The path beneath the home, without `.` and `..`.

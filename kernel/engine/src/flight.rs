@@ -113,7 +113,7 @@ impl Service {
         let ready = lease.run(look).await?;
         guard.disarm();
         drop(lease);
-        let fresh = Run::new(run.handle.clone());
+        let fresh = run.again();
         self.0.registry.forget(&run.handle);
         Ok((fresh, ready))
     }

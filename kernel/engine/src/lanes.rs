@@ -3,7 +3,7 @@
 //! takes the process down: session tables are on disk, and the engine is started again by the next connection.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,8 +50,9 @@ impl Drop for Lane {
     }
 }
 
+/// The statement that a lane computes.
 #[derive(Default)]
-struct Meter(Mutex<Option<Arc<AtomicU64>>>);
+struct Meter(Mutex<Option<Arc<Run>>>);
 
 thread_local! {
     static METER: RefCell<Option<Arc<Meter>>> = const { RefCell::new(None) };
@@ -59,13 +60,14 @@ thread_local! {
 
 /// Counts bytes read for the statement whose lane this thread belongs to.
 pub fn count_bytes(bytes: u64) {
-    METER.with_borrow(|meter| {
-        if let Some(meter) = meter
-            && let Some(counter) = &*meter.0.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            counter.fetch_add(bytes, Ordering::Relaxed);
-        }
-    });
+    if let Some(run) = current() {
+        run.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The statement whose lane this thread belongs to.
+pub fn current() -> Option<Arc<Run>> {
+    METER.with_borrow(|meter| meter.as_ref()?.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 impl Lanes {
@@ -96,7 +98,7 @@ impl Lanes {
             Some(lane) => lane,
             None => Lane::new(self.threads)?,
         };
-        lane.meter.set(Some(run.bytes.clone()));
+        lane.meter.set(Some(run.clone()));
         Ok(Lease { lane: Some(lane), lanes: self.clone(), run: run.clone(), permit: Some(permit) })
     }
 
@@ -138,8 +140,8 @@ impl Lane {
 }
 
 impl Meter {
-    fn set(&self, counter: Option<Arc<AtomicU64>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counter;
+    fn set(&self, run: Option<Arc<Run>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 }
 

@@ -38,6 +38,9 @@ struct ServeArgs {
     /// The user's files; $HOME if not given.
     #[arg(long)]
     home: Option<PathBuf>,
+    /// The broker's socket, through which datasets of a cluster are read.
+    #[arg(long)]
+    broker: Option<PathBuf>,
     /// A listening unix socket that was handed over.
     #[arg(long, default_value_t = 3, conflicts_with = "listen")]
     fd: i32,
@@ -102,7 +105,7 @@ fn start(args: ServeArgs) -> Result<(), Failed> {
     }
     let home = args.home.or_else(|| std::env::var_os("HOME").map(PathBuf::from));
     let home = home.ok_or_else(|| (USAGE, "no --home and no $HOME".into()))?;
-    let served = serve(Serve { config, scratch: args.scratch, home, listener });
+    let served = serve(Serve { config, scratch: args.scratch, home, listener, broker: args.broker });
     if let Some(path) = path {
         let _ = std::fs::remove_file(path);
     }

@@ -101,14 +101,14 @@ pub async fn resolve(
     match (name.catalog(), name.schema(), name.table()) {
         (None | Some(CATALOG), Some(SESSION), table) => match own(session, table).await? {
             Some(found) => Ok(found),
-            None => Err(unknown(session, table)),
+            None => Err(unknown(session, table).await),
         },
-        (None | Some(CATALOG), Some(schema), table) => match session.catalog().find(schema, table) {
+        (None | Some(CATALOG), Some(schema), table) => match session.catalog().find(schema, table).await {
             Some(dataset) => Ok(open_dataset(session, &dataset).await?),
-            None => Err(unknown(session, &format!("{schema}.{table}"))),
+            None => Err(unknown(session, &format!("{schema}.{table}")).await),
         },
         (None, None, table) => bare(session, table).await,
-        (Some(_), _, _) => Err(unknown(session, &name.to_string())),
+        (Some(_), _, _) => Err(unknown(session, &name.to_string()).await),
     }
 }
 
@@ -131,21 +131,11 @@ async fn open_source(
     source: Source,
     label: String,
 ) -> std::result::Result<Arc<FileTable>, Problem> {
-    let key = format!("{}{}", source.root.url(), source.path);
+    let key = format!("{}/{}", source.root.name(), source.path);
     if let Some(table) = session.opened().fresh(&key) {
         return Ok(table);
     }
-    let looked_at = (source.clone(), label.clone());
-    let files = tokio::task::spawn_blocking(move || {
-        let (source, label) = looked_at;
-        let opened = source.root.open().map_err(|error| {
-            let text = format!("{label} cannot be read: {}", crate::files::kind_text(&error));
-            Problem::new(Ename::FileNotFound, text)
-        })?;
-        Files::find(opened, &source, &label)
-    })
-    .await
-    .map_err(|error| problems::internal("files were not listed", &error))??;
+    let files = Files::find(&source, &label).await?;
     let fingerprint = files.fingerprint();
     if let Some(table) = session.opened().same(&key, fingerprint) {
         return Ok(table);
@@ -161,14 +151,14 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
         return Ok(found);
     }
     if let Some(schema) = session.with_settings(|settings| settings.schema().map(str::to_owned))
-        && let Some(dataset) = session.catalog().find(&schema, name)
+        && let Some(dataset) = session.catalog().find(&schema, name).await
     {
         return Ok(open_dataset(session, &dataset).await?);
     }
-    let found = session.catalog().find_bare(name);
+    let found = session.catalog().find_bare(name).await;
     match found.as_slice() {
         [] if Home::looks_like_file(name) => Ok(open_file(session, name).await?),
-        [] => Err(unknown(session, name)),
+        [] => Err(unknown(session, name).await),
         [one] => Ok(open_dataset(session, one).await?),
         several => {
             let names: Vec<_> = several.iter().map(Dataset::name).collect();
@@ -208,14 +198,14 @@ pub async fn inside_view<T>(name: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// All names that could stand in FROM.
-pub fn all_names(session: &Session) -> Vec<String> {
+pub async fn all_names(session: &Session) -> Vec<String> {
     let own = session.scratch().entries().into_iter().map(|entry| entry.name);
-    own.chain(session.catalog().all().iter().map(Dataset::name)).collect()
+    own.chain(session.catalog().all().await.iter().map(Dataset::name)).collect()
 }
 
-fn unknown(session: &Session, name: &str) -> Problem {
+async fn unknown(session: &Session, name: &str) -> Problem {
     let problem = Problem::new(Ename::UnknownDataset, format!("no dataset, table or view '{name}'"))
-        .suggest(name, all_names(session));
+        .suggest(name, all_names(session).await);
     if problem.hint.is_some() {
         return problem;
     }
@@ -285,7 +275,7 @@ impl SchemaProvider for One {
             let Ok(session) = self.link.session() else { return Vec::new() };
             return session.scratch().entries().into_iter().map(|entry| entry.name).collect();
         }
-        self.catalog.datasets(&self.schema).into_iter().map(|dataset| dataset.table).collect()
+        self.catalog.known(&self.schema)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -308,7 +298,7 @@ impl SchemaProvider for One {
             let entry = self.link.session()?.scratch().entry(name);
             return Ok(entry.map(|entry| if entry.view { TableType::View } else { TableType::Base }));
         }
-        Ok(self.catalog.find(&self.schema, name).map(|_| TableType::Base))
+        Ok(self.catalog.find(&self.schema, name).await.map(|_| TableType::Base))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use carrel_cell::problem::{Ename, Problem, did_you_mean};
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
+use parquet::errors::ParquetError;
 
 use crate::files::{disk_full, kind_text};
 use crate::panics;
@@ -34,6 +35,8 @@ pub fn of_files(error: &DataFusionError, label: &str) -> Problem {
         | Ename::MemoryLimit
         | Ename::PolicyDenied
         | Ename::FileNotFound
+        | Ename::SourceUnavailable
+        | Ename::SourceChanged
         | Ename::CorruptFile => problem,
         _ => Problem::new(Ename::CorruptFile, format!("{label} cannot be read: {}", problem.message)),
     }
@@ -68,10 +71,7 @@ fn root(error: &DataFusionError, diagnostic: Option<&Diagnostic>, sql: &str) -> 
         DataFusionError::Configuration(message) => Problem::new(Ename::BadOption, clean(message)),
         DataFusionError::Execution(message) => execution(message),
         DataFusionError::ArrowError(inner, _) => arrow_error(inner, sql),
-        DataFusionError::ParquetError(inner) => Problem::new(
-            Ename::CorruptFile,
-            format!("a Parquet file cannot be read: {}", clean(&inner.to_string())),
-        ),
+        DataFusionError::ParquetError(inner) => parquet(inner, sql),
         DataFusionError::ObjectStore(inner) => store(inner),
         DataFusionError::IoError(inner) => io(inner),
         DataFusionError::ResourcesExhausted(message) => memory(message),
@@ -101,12 +101,22 @@ fn external(error: &(dyn Error + Send + Sync + 'static), sql: &str) -> Problem {
     if let Some(inner) = error.downcast_ref::<std::io::Error>() {
         return io(inner);
     }
-    if let Some(inner) = error.downcast_ref::<parquet::errors::ParquetError>() {
-        let text = format!("a Parquet file cannot be read: {}", clean(&inner.to_string()));
-        return Problem::new(Ename::CorruptFile, text);
+    if let Some(inner) = error.downcast_ref::<ParquetError>() {
+        return parquet(inner, sql);
     }
     let text = error.to_string();
     if text::is_resource(&text) { memory(&text) } else { internal("an unexpected error", &text) }
+}
+
+/// A Parquet file that is broken, or the trouble of reading its bytes.
+fn parquet(error: &ParquetError, sql: &str) -> Problem {
+    match error {
+        ParquetError::External(inner) => external(inner.as_ref(), sql),
+        other => {
+            let text = format!("a Parquet file cannot be read: {}", clean(&other.to_string()));
+            Problem::new(Ename::CorruptFile, text)
+        }
+    }
 }
 
 fn with_place(problem: Problem, diagnostic: Option<&Diagnostic>, sql: &str) -> Problem {
@@ -253,6 +263,17 @@ fn arrow_error(error: &ArrowError, sql: &str) -> Problem {
 }
 
 fn store(error: &object_store::Error) -> Problem {
+    let source = match error {
+        object_store::Error::Generic { source, .. }
+        | object_store::Error::NotFound { source, .. }
+        | object_store::Error::PermissionDenied { source, .. } => Some(source),
+        _ => None,
+    };
+    // a cluster says itself what is the matter
+    let said = source.and_then(|source| source.downcast_ref::<std::io::Error>()?.get_ref());
+    if let Some(problem) = said.and_then(|inner| inner.downcast_ref::<Problem>()) {
+        return problem.clone();
+    }
     match error {
         object_store::Error::NotFound { path, .. } => {
             let name = path.rsplit('/').next().unwrap_or_default();

@@ -9,6 +9,7 @@ use carrel_cell::token::{TokenKind, tokenize};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
@@ -57,20 +58,25 @@ pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Resul
     let Planned { plan, edited } = planned;
     let tables = Arc::new(file_tables(&plan, run));
     let state = session.context().state();
-    let place = {
-        let tables = tables.clone();
-        move |error: &datafusion::error::DataFusionError| {
-            let problem = edited.place(problems::of(error, &edited.sql));
-            blame(problem, &tables)
-        }
+    let place = Arc::new(move |error: &DataFusionError| edited.place(problems::of(error, &edited.sql)));
+    let physical = match state.create_physical_plan(&plan).await {
+        Ok(physical) => physical,
+        Err(error) => return Err(blame(place(&error), &tables).await),
     };
-    let physical = state.create_physical_plan(&plan).await.map_err(|error| place(&error))?;
     run.watch(physical.clone());
     let stream = execute_stream(physical, state.task_ctx()).map_err(|error| place(&error))?;
     run.stage("running");
     let output = Output {
         schema: stream.schema(),
-        rows: Box::pin(stream.map(move |batch| batch.map_err(|error| place(&error)))),
+        rows: Box::pin(stream.then(move |batch| {
+            let (place, tables) = (place.clone(), tables.clone());
+            async move {
+                match batch {
+                    Ok(batch) => Ok(batch),
+                    Err(error) => Err(blame(place(&error), &tables).await),
+                }
+            }
+        })),
     };
     Ok(output.plain())
 }
@@ -166,13 +172,12 @@ fn file_tables(plan: &LogicalPlan, run: &Run) -> Vec<Arc<FileTable>> {
 }
 
 /// A corrupt file gets its name.
-fn blame(problem: Problem, tables: &[Arc<FileTable>]) -> Problem {
+async fn blame(problem: Problem, tables: &[Arc<FileTable>]) -> Problem {
     if problem.ename != Ename::CorruptFile {
         return problem;
     }
     for table in tables {
-        let Ok(opened) = table.source.root.open() else { continue };
-        if let Some(broken) = corrupt::find(opened, &table.files, true) {
+        if let Some(broken) = corrupt::find(&table.place, &table.files, true).await {
             return broken.problem(&table.label);
         }
     }

@@ -1,5 +1,6 @@
 //! One running statement: its stop signal, and what can be told about it while it runs and after.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,13 +20,13 @@ pub struct Run {
     /// Cancelled when the user or the client's going away stops it.
     pub cancel: CancellationToken,
     /// Bytes read for it; counted where files are read.
-    pub bytes: Arc<AtomicU64>,
+    pub bytes: AtomicU64,
     started: Instant,
     rows: AtomicU64,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     stage: String,
     fraction: Option<f64>,
@@ -33,6 +34,16 @@ struct State {
     files_total: u64,
     bytes_total: u64,
     ended: Option<(Duration, bool, Scanned)>,
+    at_end: Vec<AtEnd>,
+}
+
+/// Something to be done when a statement ends. It does not wait for anything.
+pub type AtEnd = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} plans)", self.stage, self.plans.len())
+    }
 }
 
 /// The answer to `carrel.progress`.
@@ -75,11 +86,18 @@ impl Run {
         Arc::new(Self {
             handle: handle.into(),
             cancel: CancellationToken::new(),
-            bytes: Arc::default(),
+            bytes: AtomicU64::new(0),
             started: Instant::now(),
             rows: AtomicU64::new(0),
             state: Mutex::new(State { stage: "planning".to_owned(), ..State::default() }),
         })
+    }
+
+    /// The same statement, from now on: it was looked at and will run. What is to be done at its end goes along.
+    pub fn again(&self) -> Arc<Self> {
+        let fresh = Self::new(self.handle.clone());
+        fresh.lock().at_end = std::mem::take(&mut self.lock().at_end);
+        fresh
     }
 
     /// Fails once the statement was stopped: call it in every loop that may take long.
@@ -122,14 +140,31 @@ impl Run {
         state.bytes_total += bytes;
     }
 
+    /// Does something when the statement ends; at once if it has.
+    pub fn at_end(&self, work: AtEnd) {
+        let mut state = self.lock();
+        if state.ended.is_none() {
+            state.at_end.push(work);
+        } else {
+            drop(state);
+            work();
+        }
+    }
+
     /// The end: freezes the figures and lets the plans go.
     pub fn finish(&self, complete: bool) {
         let mut state = self.lock();
-        if state.ended.is_none() {
-            let scanned = state.scanned();
-            state.ended = Some((self.started.elapsed(), complete, scanned));
-            state.plans.clear();
-            state.stage = "done".to_owned();
+        if state.ended.is_some() {
+            return;
+        }
+        let scanned = state.scanned();
+        state.ended = Some((self.started.elapsed(), complete, scanned));
+        state.plans.clear();
+        state.stage = "done".to_owned();
+        let work = std::mem::take(&mut state.at_end);
+        drop(state);
+        for work in work {
+            work();
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Serve {
     pub home: PathBuf,
     /// Where clients come.
     pub listener: UnixListener,
+    /// The broker's socket, if there is one.
+    pub broker: Option<PathBuf>,
 }
 
 /// Serves until idle or told to end.
@@ -63,10 +65,10 @@ pub fn serve(serve: Serve) -> Result<(), ServeError> {
 }
 
 async fn run(serve: Serve) -> Result<(), ServeError> {
-    let Serve { config, scratch, home, listener } = serve;
+    let Serve { config, scratch, home, listener, broker } = serve;
     let idle_after = Duration::from_secs(config.engine.idle_seconds);
     let (threads, most) = (runtime::threads(&config), config.engine.concurrent_queries);
-    let session = Session::open(config, &scratch, &home).map_err(ServeError::Session)?;
+    let session = Session::open(config, &scratch, &home, broker.as_deref()).map_err(ServeError::Session)?;
     let lanes = Lanes::new(threads, most, |handle| {
         tracing::error!(statement = handle, "a stopped statement still computes; the engine ends itself");
         std::process::exit(EXIT_STUCK);

@@ -11,6 +11,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 
 use crate::catalog::Catalog;
+use crate::cluster::Broker;
 use crate::config::Config;
 use crate::edit::Edited;
 use crate::files::Home;
@@ -57,11 +58,12 @@ pub struct Planned {
 
 impl Session {
     /// Opens the session over its scratch folder: tables and settings of an earlier engine are there again.
-    /// No dataset is looked at.
-    pub fn open(config: Config, scratch: &Path, home: &Path) -> Result<Self, Problem> {
+    /// Datasets of a cluster are reached through the broker at this socket. No dataset is looked at.
+    pub fn open(config: Config, scratch: &Path, home: &Path, broker: Option<&Path>) -> Result<Self, Problem> {
         let home = Arc::new(Home::open(home)?);
         let scratch = Arc::new(Scratch::open(scratch, config.engine.tables_limit)?);
-        let catalog = Arc::new(Catalog::new(&config));
+        let broker = broker.map(|socket| Broker::at(socket.to_owned()));
+        let catalog = Arc::new(Catalog::new(&config, broker.as_ref()));
         let settings = Settings::load(&scratch)?;
         let link = Link::default();
         let context = runtime::context(&config, &scratch, Names::new(link.clone(), catalog.clone()))?;

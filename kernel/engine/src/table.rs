@@ -1,5 +1,7 @@
 //! Files as a table: which files, which format, which columns; then DataFusion's listing table does the reading.
 
+mod columns;
+
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -13,25 +15,30 @@ use datafusion::common::{Constraints, Result};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::file_format::avro::AvroFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::beneath::Beneath;
 use crate::catalog::{Packed, Source, data_file, format_of};
 use crate::config::Format;
+use crate::place::{Place, unreadable};
+use crate::snapshot::{Registered, Snapshot};
 use crate::{corrupt, problems};
 
 /// Rows that are looked at to find out the columns of CSV and JSON.
 const SAMPLE_ROWS: usize = 20_000;
+
+/// Bytes that are looked at to estimate the rows of CSV and JSON.
+const SAMPLE_BYTES: u64 = 1 << 18;
 
 /// Left as it is in a URL's path.
 const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'=');
@@ -45,9 +52,11 @@ pub struct FileTable {
     /// Its files.
     pub files: Files,
     /// Where they are.
-    pub source: Source,
+    pub place: Place,
     /// Columns that are not in the files but in the names of their folders.
     pub partitions: Vec<String>,
+    /// Known to DataFusion as long as the table is.
+    _store: Arc<Registered>,
 }
 
 /// The files of a table.
@@ -63,11 +72,10 @@ pub struct Files {
 
 impl Files {
     /// Looks which files there are.
-    pub fn find(opened: &Beneath, source: &Source, label: &str) -> std::result::Result<Self, Problem> {
-        let all = opened.walk(&source.path).map_err(|error| {
-            let text = format!("{label} cannot be read: {}", crate::files::kind_text(&error));
-            Problem::new(Ename::FileNotFound, text)
-        })?;
+    pub async fn find(source: &Source, label: &str) -> std::result::Result<Self, Problem> {
+        let place = source.root.open().map_err(|error| unreadable(label, &error))?;
+        let all = called(place, label).files(&source.path).await;
+        let all = all.map_err(|error| unreadable(label, &error))?;
         let ending_of = |meta: &ObjectMeta| {
             let name = meta.location.filename()?;
             Some(data_file(name)?.1.to_owned())
@@ -88,7 +96,7 @@ impl Files {
                 true => Problem::new(Ename::Unsupported, format!("{label} mixes files of several formats"))
                     .hint("a table's files have one format; name one file by its path, or ask its owner"),
                 false => Problem::new(Ename::FileNotFound, format!("{label} holds no data files"))
-                    .hint("files that are read end in .parquet, .csv, .tsv, .ndjson, .jsonl, .json or .arrow (text also .gz, .zst)"),
+                    .hint("files that are read end in .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .avro or .arrow (text also .gz, .zst)"),
             };
             return Err(problem);
         };
@@ -120,6 +128,7 @@ impl Files {
         match self.format {
             Format::Parquet => Arc::new(ParquetFormat::default()),
             Format::Arrow => Arc::new(ArrowFormat),
+            Format::Avro => Arc::new(AvroFormat),
             Format::Ndjson => Arc::new(
                 JsonFormat::default()
                     .with_schema_infer_max_rec(SAMPLE_ROWS)
@@ -190,32 +199,26 @@ impl FileTable {
         files: Files,
         label: String,
     ) -> std::result::Result<Self, Problem> {
-        let opened = source.root.open().map_err(|error| {
-            Problem::new(
-                Ename::FileNotFound,
-                format!("{label} cannot be read: {}", crate::files::kind_text(&error)),
-            )
-        })?;
-        let store_url = ObjectStoreUrl::parse(source.root.url()).map_err(|error| problems::of(&error, ""))?;
-        state.runtime_env().register_object_store(store_url.as_ref(), Arc::new(opened.clone()));
+        let opened = source.root.open().map_err(|error| unreadable(&label, &error))?;
+        let place = called(opened, &label);
+        let plain = |error: DataFusionError| problems::of(&error, "");
         let partitions = files.partitions(&source.path)?;
         let ending = if files.ending.is_empty() { String::new() } else { format!(".{}", files.ending) };
         let options = ListingOptions::new(files.datafusion_format())
             .with_file_extension(ending)
             .with_table_partition_cols(partitions.clone());
-        let is_folder = opened.kind(&source.path) == Some(rustix::fs::FileType::Directory);
-        let slash = if is_folder && !source.path.is_empty() { "/" } else { "" };
-        let path = utf8_percent_encode(&source.path, IN_URL);
-        let url = ListingTableUrl::parse(format!("{store_url}{path}{slash}"))
-            .map_err(|error| problems::of(&error, ""))?;
-        let schema = match options.infer_schema(state, &url).await {
+        let one_file = matches!(files.list.as_slice(), [only] if only.location.as_ref() == source.path);
+        let snapshot = Snapshot::new(place.clone(), source.root.name(), &files.list);
+        let path = utf8_percent_encode(snapshot.location(&source.path).as_ref(), IN_URL).to_string();
+        let store = snapshot.register(state.runtime_env()).map_err(plain)?;
+        let slash = if one_file { "" } else { "/" };
+        let url = ListingTableUrl::parse(format!("{}{path}{slash}", store.url())).map_err(plain)?;
+        let schema = match columns::of(state, &options, &url, &store.store, &files, &label).await {
             Ok(schema) => schema,
-            Err(error) => {
-                let found = corrupt::find(opened, &files, false);
-                return Err(match found {
-                    Some(found) => found.problem(&label),
-                    None => problems::of_files(&error, &label),
-                });
+            Err(problem) => {
+                let broken = problem.ename == Ename::CorruptFile;
+                let found = if broken { corrupt::find(&place, &files, false).await } else { None };
+                return Err(found.map_or(problem, |found| found.problem(&label)));
             }
         };
         if schema.fields().is_empty() {
@@ -226,10 +229,10 @@ impl FileTable {
         }
         let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
         let inner = ListingTable::try_new(config)
-            .map_err(|error| problems::of(&error, ""))?
+            .map_err(plain)?
             .with_cache(state.runtime_env().cache_manager.get_file_statistic_cache());
         let partitions = partitions.into_iter().map(|(name, _)| name).collect();
-        Ok(Self { inner, label, files, source, partitions })
+        Ok(Self { inner, label, files, place, partitions, _store: Arc::new(store) })
     }
 
     /// How many rows: from the files' own figures (exact), else estimated from a sample, else unknown.
@@ -245,29 +248,35 @@ impl FileTable {
         if !matches!(self.files.ending.as_str(), "csv" | "tsv" | "json" | "ndjson" | "jsonl") {
             return None;
         }
-        let (opened, files) = (self.source.root.open().ok()?.clone(), self.files.clone());
-        tokio::task::spawn_blocking(move || estimate_rows(&opened, &files)).await.ok()?
+        self.estimate_rows().await
+    }
+
+    /// Lines of the first file's first part, scaled up to all bytes.
+    async fn estimate_rows(&self) -> Option<(u64, bool)> {
+        let files = &self.files;
+        let first = files.list.iter().find(|meta| meta.size > 0)?;
+        let sample = self.place.ranges(first, &[0..first.size.min(SAMPLE_BYTES)]).await.ok()?.pop()?;
+        let lines = sample.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let header = u64::from(files.format == Format::Csv);
+        let whole = files.list.len() == 1 && sample.len() as u64 == first.size;
+        if whole {
+            let last = u64::from(sample.last().is_some_and(|byte| *byte != b'\n'));
+            return Some(((lines + last).saturating_sub(header), false));
+        }
+        let scaled = u128::from(lines) * u128::from(files.bytes()) / (sample.len().max(1) as u128);
+        let rows = u64::try_from(scaled).ok()?.saturating_sub(header * files.list.len() as u64);
+        // three digits: it is an estimate
+        let unit = 10_u64.pow(rows.max(1).ilog10().saturating_sub(2));
+        Some((rows / unit * unit, false))
     }
 }
 
-/// Lines of the first file's first part, scaled up to all bytes.
-fn estimate_rows(opened: &Beneath, files: &Files) -> Option<(u64, bool)> {
-    use std::io::Read;
-    let first = files.list.iter().find(|meta| meta.size > 0)?;
-    let mut sample = Vec::new();
-    opened.file(first.location.as_ref()).ok()?.take(1 << 18).read_to_end(&mut sample).ok()?;
-    let lines = sample.iter().filter(|byte| **byte == b'\n').count() as u64;
-    let header = u64::from(files.format == Format::Csv);
-    let whole = files.list.len() == 1 && sample.len() as u64 == first.size;
-    if whole {
-        let last = u64::from(sample.last().is_some_and(|byte| *byte != b'\n'));
-        return Some(((lines + last).saturating_sub(header), false));
+/// The place, read as this dataset.
+fn called(place: &Place, label: &str) -> Place {
+    match place {
+        Place::Cluster(cluster) => Place::Cluster(cluster.called(label)),
+        Place::Folder(_) => place.clone(),
     }
-    let scaled = u128::from(lines) * u128::from(files.bytes()) / (sample.len().max(1) as u128);
-    let rows = u64::try_from(scaled).ok()?.saturating_sub(header * files.list.len() as u64);
-    // three digits: it is an estimate
-    let unit = 10_u64.pow(rows.max(1).ilog10().saturating_sub(2));
-    Some((rows / unit * unit, false))
 }
 
 #[async_trait]

@@ -44,7 +44,7 @@ pub(super) async fn answer(session: &Session, body: &Bytes) -> Result<Bytes, Pro
     let ask: Ask = serde_json::from_slice(body)
         .map_err(|error| Problem::new(Ename::BadOption, format!("the request cannot be read: {error}")))?;
     let answer = match ask {
-        Ask::Names => all(session),
+        Ask::Names => all(session).await,
         Ask::Columns { names } => {
             let mut columns = serde_json::Map::new();
             for name in names.into_iter().take(MOST) {
@@ -62,14 +62,15 @@ pub(super) async fn answer(session: &Session, body: &Bytes) -> Result<Bytes, Pro
         .map_err(|error| crate::problems::internal("an answer", &error))
 }
 
-fn all(session: &Session) -> Value {
+async fn all(session: &Session) -> Value {
     let entry = |name: String, kind: &str, description: Option<String>| json!({ "name": name, "kind": kind, "description": description });
     let mut names = Vec::new();
     for own in session.scratch().entries() {
         names.push(entry(own.name, if own.view { "view" } else { "table" }, None));
     }
     names.extend(model::names(session).into_iter().map(|name| entry(name, "model", None)));
-    names.extend(session.catalog().all().into_iter().map(|d| entry(d.name(), "dataset", d.description)));
+    names
+        .extend(session.catalog().all().await.into_iter().map(|d| entry(d.name(), "dataset", d.description)));
     let functions: Vec<_> = functions(session).into_iter().map(|name| json!({ "name": name })).collect();
     json!({ "names": names, "functions": functions })
 }
@@ -92,8 +93,8 @@ async fn find(session: &Session, name: &str) -> Option<(std::sync::Arc<dyn Table
     let reference = TableReference::parse_str(name);
     let table = names::resolve(session, &reference).await.ok()?;
     let dataset = match reference.schema() {
-        Some(schema) => session.catalog().find(schema, reference.table()),
-        None => session.catalog().find_bare(reference.table()).pop(),
+        Some(schema) => session.catalog().find(schema, reference.table()).await,
+        None => session.catalog().find_bare(reference.table()).await.pop(),
     };
     let dataset = dataset.filter(|_| table.downcast_ref::<FileTable>().is_some());
     Some((table, dataset))

@@ -51,7 +51,7 @@ pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Built 
     for entry in session.scratch().entries() {
         all.push((SESSION.to_owned(), entry.name, if entry.view { "VIEW" } else { "TABLE" }));
     }
-    for dataset in session.catalog().all() {
+    for dataset in session.catalog().all().await {
         all.push((dataset.schema, dataset.table, "TABLE"));
     }
     for (schema, table, kind) in all {

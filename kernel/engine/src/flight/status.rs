@@ -42,7 +42,8 @@ fn code(ename: Ename) -> Code {
         Ename::Cancelled => Code::Cancelled,
         Ename::CorruptFile => Code::DataLoss,
         Ename::PolicyDenied => Code::PermissionDenied,
-        Ename::EngineLost => Code::Aborted,
+        Ename::EngineLost | Ename::SourceChanged => Code::Aborted,
+        Ename::SourceUnavailable => Code::Unavailable,
         Ename::Internal => Code::Internal,
         _ => Code::InvalidArgument,
     }

@@ -124,6 +124,11 @@ impl Options {
                 .at(copy.file_span)
                 .hint("end it in .parquet, .csv, .json or .arrow, or add (FORMAT parquet)"));
         };
+        if format == Format::Avro {
+            return Err(Problem::new(Ename::Unsupported, "Avro files are read, not written")
+                .at(copy.file_span)
+                .hint("write Parquet instead: end the file in .parquet"));
+        }
         options.format = format;
         Ok(options)
     }
@@ -163,6 +168,7 @@ impl Writer {
             }
             Format::Ndjson => Self::Ndjson(Box::new(arrow::json::LineDelimitedWriter::new(file))),
             Format::Arrow => Self::Arrow(Box::new(FileWriter::try_new(file, schema)?)),
+            Format::Avro => return Err("Avro is not written".into()),
         })
     }
 

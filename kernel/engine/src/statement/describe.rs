@@ -41,12 +41,13 @@ pub(super) async fn describe(session: &Session, target: &Target, run: &Arc<Run>)
 async fn about(session: &Session, name: &Name) -> (BTreeMap<String, String>, Vec<String>) {
     let (dataset, reference) = match name.parts.as_slice() {
         [table] => {
-            let mut found = session.catalog().find_bare(table);
+            let mut found = session.catalog().find_bare(table).await;
             (if found.len() == 1 { found.pop() } else { None }, TableReference::bare(table.as_str()))
         }
-        [schema, table] => {
-            (session.catalog().find(schema, table), TableReference::partial(schema.as_str(), table.as_str()))
-        }
+        [schema, table] => (
+            session.catalog().find(schema, table).await,
+            TableReference::partial(schema.as_str(), table.as_str()),
+        ),
         _ => return Default::default(),
     };
     let table = names::resolve(session, &reference).await.ok();

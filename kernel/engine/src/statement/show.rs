@@ -32,6 +32,7 @@ pub(super) async fn datasets(
     let all: Vec<Dataset> = session
         .catalog()
         .all()
+        .await
         .into_iter()
         .filter(|dataset| matches_like(&dataset.name(), &dataset.table, like))
         .collect();

@@ -127,7 +127,7 @@ impl World {
 
 fn open(dir: &Path, config: &str) -> Session {
     let config = Config::parse(config).unwrap();
-    Session::open(config, &dir.join("scratch"), &dir.join("home"))
+    Session::open(config, &dir.join("scratch"), &dir.join("home"), None)
         .unwrap_or_else(|problem| panic!("{problem}"))
 }
 
