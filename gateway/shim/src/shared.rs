@@ -170,8 +170,9 @@ impl Shared {
         if let Some(route) = route {
             let inner = &mut *self.inner.borrow_mut();
             if let Some(status) = status {
-                self.busy_since
-                    .set((status == "busy").then(|| self.busy_since.get().unwrap_or_else(Instant::now)));
+                if runs_a_cell(&message) {
+                    self.busy_since.set((status == "busy").then(Instant::now));
+                }
                 inner.kernel.execution_state = status;
             }
             inner.append(route, |seq| Frame::Message(seq, channel, message));
@@ -310,6 +311,7 @@ impl Shared {
 
     /// The process ended.
     pub(crate) fn exited(&self, exit: Exit, expected: bool) {
+        self.busy_since.set(None);
         {
             let kernel = &mut self.inner.borrow_mut().kernel;
             kernel.pid = None;
@@ -362,13 +364,13 @@ impl Inner {
     }
 }
 
-/// The state that a `status` message announces.
 /// Whether a message belongs to a cell, and not to one of the small requests.
 fn runs_a_cell(message: &Message) -> bool {
     let parent: Ids<'_> = serde_json::from_slice(&message.parent_header).unwrap_or_default();
     parent.msg_type == "execute_request"
 }
 
+/// The state that a `status` message announces.
 fn execution_state(message: &Message) -> Option<String> {
     #[derive(Deserialize)]
     struct Status {
