@@ -159,6 +159,15 @@ pub fn broker_config_path(config: &Config) -> PathBuf {
     config.state.join("broker.toml")
 }
 
+/// Where the broker's own `krb5.conf` is written.
+pub fn krb5_config_path(config: &Config) -> PathBuf {
+    config.state.join("broker-krb5.conf")
+}
+
+/// What the broker's Kerberos does otherwise than the rest of the machine: a ticket that could be forwarded would be handed to the name
+/// node at every login, since the client library asks for that.
+pub const KRB5_CONFIG: &str = "# Made by carrel; read before the krb5.conf that carrel.toml names.\n[libdefaults]\n  forwardable = false\n  proxiable = false\n";
+
 /// Where the broker writes down what it read.
 pub fn audit_path(config: &Config) -> PathBuf {
     config.state.join("audit")
@@ -173,10 +182,14 @@ pub fn broker_config(config: &Config) -> Option<String> {
     out.insert("audit".into(), path(&audit_path(config)));
     out.insert("timeout_seconds".into(), i64::try_from(hdfs.timeout_seconds).ok()?.into());
     out.insert("never".into(), hdfs.never.clone().into());
-    for (key, value) in [("keytab", &hdfs.keytab), ("krb5", &hdfs.krb5)] {
-        if let Some(value) = value {
-            out.insert(key.into(), path(value));
-        }
+    if let Some(keytab) = &hdfs.keytab {
+        out.insert("keytab".into(), path(keytab));
+    }
+    // the first of two files that say something counts
+    let krb5 = hdfs.krb5.as_deref().unwrap_or(Path::new("/etc/krb5.conf"));
+    let krb5 = format!("{}:{}", krb5_config_path(config).display(), krb5.display());
+    if hdfs.principal.is_some() {
+        out.insert("krb5".into(), krb5.into());
     }
     if let Some(principal) = &hdfs.principal {
         out.insert("principal".into(), principal.clone().into());

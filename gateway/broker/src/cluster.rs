@@ -1,4 +1,7 @@
 //! The cluster: one client per user it is asked as, patience for a name node that comes back, and no longer than the time-out.
+//!
+//! Everything of the cluster runs in a runtime of its own: a Kerberos server that does not answer holds up the thread that asks it, and
+//! must hold up nothing else. A task that panics there is a failed question, no more.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +10,9 @@ use std::time::Duration;
 
 use carrel_source::{Code, Failure, Location};
 use hdfs_native::{Client, ClientBuilder, HdfsError};
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::failure;
@@ -20,10 +25,18 @@ const IDLE: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// Threads that may be held up.
+const THREADS: usize = 8;
+
+/// A data node that is silent for so long is left for the next one.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
 /// All clients of the one cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     config: Config,
+    /// None once it was taken down.
+    runtime: Option<Runtime>,
     /// What the cluster calls itself in `fs.defaultFS`.
     name: String,
     /// Tickets of the broker, shared by all clients of this process.
@@ -38,8 +51,15 @@ impl Cluster {
     /// When Hadoop's configuration cannot be read or does not name a file system.
     pub(crate) fn new(config: Config) -> Result<Self, String> {
         let name = default_name(&config.hadoop)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("cluster")
+            .thread_stack_size(1 << 20)
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no threads for the cluster: {error}"))?;
         let tickets = format!("MEMORY:carrel-broker-{}", std::process::id());
-        Ok(Self { config, name, tickets, clients: Mutex::default() })
+        Ok(Self { config, runtime: Some(runtime), name, tickets, clients: Mutex::default() })
     }
 
     /// What the cluster calls itself.
@@ -66,22 +86,34 @@ impl Cluster {
     }
 
     /// Does something as a user. While the name node is away it is tried again, until the time-out.
-    pub(crate) async fn ask<T, F: Future<Output = Result<T, HdfsError>> + Send>(
+    pub(crate) async fn ask<T, F>(
         &self,
         who: &Identity,
         path: &str,
         work: impl Fn(Client, String) -> F,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, HdfsError>> + Send + 'static,
+    {
         let user = who.hdfs_user.as_ref().map_err(Clone::clone)?;
         let client = self.client(user)?;
         let until = Instant::now() + self.timeout();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut cut_off) = (FIRST_PAUSE, 0);
         loop {
-            let failed = match timeout_at(until, work(client.clone(), path.to_owned())).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) => failure::of(&error, user, path),
+            let failed = match timeout_at(until, self.spawn(work(client.clone(), path.to_owned()))).await {
+                Ok(Ok(Ok(done))) => return Ok(done),
+                Ok(Ok(Err(error))) => {
+                    cut_off += usize::from(is_cut_off(&error));
+                    failure::of(&error, user, path)
+                }
+                Ok(Err(_)) => return Err(failure::fault(path)),
                 Err(_) => return Err(failure::timed_out(path, self.config.timeout_seconds)),
             };
+            // Asked as this user the name node hangs up, asked as ourselves it answers.
+            if cut_off == 2 && self.probe().await.is_ok() {
+                return Err(failure::no_proxy(user).about(path));
+            }
             if failed.code != Code::Unavailable || Instant::now() + pause >= until {
                 return Err(failed);
             }
@@ -95,11 +127,26 @@ impl Cluster {
     pub(crate) async fn probe(&self) -> Result<(), Failure> {
         let own = self.config.principal.as_deref().unwrap_or("the broker");
         let client = self.connect(None).map_err(|error| failure::of(&error, own, "/"))?;
-        match tokio::time::timeout(self.timeout(), client.get_file_info("/")).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(failure::of(&error, own, "/")),
+        let asked = self.spawn(async move { client.get_file_info("/").await });
+        match tokio::time::timeout(self.timeout(), asked).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(failure::of(&error, own, "/")),
+            Ok(Err(_)) => Err(failure::fault("/")),
             Err(_) => Err(failure::timed_out("/", self.config.timeout_seconds)),
         }
+    }
+
+    /// Runs something of the cluster's; it ends when nobody waits for it.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        let task = match &self.runtime {
+            Some(runtime) => runtime.spawn(work),
+            // Only while it is being dropped, when nobody asks.
+            None => tokio::spawn(work),
+        };
+        AbortOnDropHandle::new(task)
     }
 
     fn client(&self, user: &str) -> Result<Client, Failure> {
@@ -116,9 +163,10 @@ impl Cluster {
     }
 
     fn connect(&self, user: Option<&str>) -> Result<Client, HdfsError> {
-        let millis = self.timeout().as_millis().to_string();
+        // a silent data node is waited for twice, then the next replica is read
+        let silence = (self.timeout() / 6).min(LONGEST_SILENCE).as_millis().to_string();
         let settings = [
-            ("dfs.client.socket-timeout", millis.as_str()),
+            ("dfs.client.socket-timeout", silence.as_str()),
             // a name node that is away is waited for by `ask`, which the asker can stop
             ("dfs.client.failover.max.attempts", "2"),
             ("dfs.client.failover.sleep.base.millis", "50"),
@@ -137,6 +185,20 @@ impl Cluster {
         }
         builder.build()
     }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // waits for no thread that is held up
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The connection ended where an answer was expected.
+fn is_cut_off(error: &HdfsError) -> bool {
+    matches!(error, HdfsError::IOError(error) if error.kind() == std::io::ErrorKind::ConnectionAborted)
 }
 
 /// The name in `fs.defaultFS`.

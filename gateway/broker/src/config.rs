@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::keytab;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -21,9 +23,9 @@ pub(crate) enum ConfigError {
 pub(crate) struct Config {
     /// The folder with `core-site.xml` and `hdfs-site.xml`.
     pub(crate) hadoop: PathBuf,
-    /// `krb5.conf`, if it is not the usual one.
+    /// One or several `krb5.conf`, separated by colons, if it is not the usual one.
     #[serde(default)]
-    pub(crate) krb5: Option<PathBuf>,
+    pub(crate) krb5: Option<String>,
     /// Who the broker is to the cluster; without it there is no Kerberos.
     #[serde(default)]
     pub(crate) principal: Option<String>,
@@ -59,10 +61,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        for (name, path) in
-            [("hadoop", Some(&self.hadoop)), ("audit", Some(&self.audit)), ("krb5", self.krb5.as_ref())]
-        {
-            let Some(path) = path else { continue };
+        let krb5 = self.krb5.iter().flat_map(|paths| paths.split(':')).map(|path| ("krb5", Path::new(path)));
+        let folders = [("hadoop", self.hadoop.as_path()), ("audit", &self.audit)];
+        for (name, path) in folders.into_iter().chain(krb5) {
             if !path.is_absolute() {
                 return Err(format!("{name} = {:?} is not an absolute path", path.display()));
             }
@@ -75,7 +76,7 @@ impl Config {
             return Err("timeout_seconds is between 1 and 75".to_owned());
         }
         match (&self.principal, &self.keytab) {
-            (Some(_), Some(keytab)) => check_keytab(keytab),
+            (Some(principal), Some(keytab)) => check_keytab(keytab, principal),
             (None, None) => Ok(()),
             (Some(_), None) => Err("principal is set and keytab is not".to_owned()),
             (None, Some(_)) => Err("keytab is set and principal is not".to_owned()),
@@ -88,7 +89,7 @@ impl Config {
     }
 }
 
-fn check_keytab(keytab: &Path) -> Result<(), String> {
+fn check_keytab(keytab: &Path, principal: &str) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
     let shown = keytab.display();
     let meta =
@@ -96,10 +97,14 @@ fn check_keytab(keytab: &Path) -> Result<(), String> {
     if meta.mode() & 0o007 != 0 {
         return Err(format!("the keytab {shown} is open to everybody; do: chmod o= {shown}"));
     }
-    std::fs::File::open(keytab).map_err(|error| {
-        format!("the keytab {shown} cannot be read by uid {}: {error}", rustix::process::geteuid().as_raw())
-    })?;
-    Ok(())
+    let uid = rustix::process::geteuid().as_raw();
+    let held = keytab::principals(keytab)
+        .map_err(|error| format!("the keytab {shown} cannot be used by uid {uid}: {error}"))?;
+    if held.iter().any(|held| held == principal) {
+        return Ok(());
+    }
+    let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+    Err(format!("the keytab {shown} holds no key of {principal}; it holds {held}"))
 }
 
 #[cfg(test)]
@@ -119,7 +124,9 @@ mod tests {
     fn what_is_wrong_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let keytab = dir.path().join("k");
-        std::fs::write(&keytab, "x").unwrap();
+        // 05 02, a record of 23 bytes: one component, realm R, component b
+        let record = [5, 2, 0, 0, 0, 21, 0, 1, 0, 1, b'R', 0, 1, b'b', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        std::fs::write(&keytab, record).unwrap();
         std::fs::set_permissions(&keytab, std::fs::Permissions::from_mode(0o640)).unwrap();
         let both = format!("principal = 'b@R'\nkeytab = {keytab:?}\n");
         assert_eq!(parse(dir.path(), &both).unwrap().timeout(), Duration::from_secs(60));
@@ -127,7 +134,12 @@ mod tests {
         for (more, says) in [
             ("principal = 'b@R'\n", "keytab is not"),
             ("principal = 'b@R'\nkeytab = '/none'\n", "cannot be used"),
-            ("krb5 = '/none'\n", "is not there"),
+            ("krb5 = '/etc:/none'\n", "is not there"),
+            (&format!("principal = 'c@R'\nkeytab = {keytab:?}\n"), "it holds b@R"),
+            (
+                &format!("principal = 'c@R'\nkeytab = {:?}\n", dir.path().join("broker.toml")),
+                "open to everybody",
+            ),
             ("timeout_seconds = 0\n", "between 1 and 75"),
             ("keytabb = 'x'\n", "unknown field"),
         ] {

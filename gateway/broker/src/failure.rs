@@ -21,7 +21,10 @@ pub(crate) fn of(error: &HdfsError, user: &str, path: &str) -> Failure {
             Failure::new(Code::Corrupt, format!("too many parts of {path} cannot be read to put it together"))
         }
         HdfsError::DataTransferError(_) => {
-            Failure::new(Code::Unavailable, format!("no data node gives a block of {path}"))
+            let text = format!(
+                "no data node gives a block of {path}: its copies are damaged, or their nodes are away"
+            );
+            Failure::new(Code::Unavailable, text)
         }
         HdfsError::UnsupportedErasureCodingPolicy(policy) => {
             Failure::new(Code::BadRequest, format!("{path} is stored with {policy}, which is not supported"))
@@ -32,19 +35,34 @@ pub(crate) fn of(error: &HdfsError, user: &str, path: &str) -> Failure {
         HdfsError::NoSASLMechanism => login("no way of logging in is shared with the cluster"),
         other => {
             tracing::error!(error = %other, path, "an unexpected error of the cluster");
-            Failure::new(
-                Code::Internal,
-                format!("{path} cannot be read: a fault of Carrel's, see the broker's log"),
-            )
+            fault(path)
         }
     };
     failure.about(path)
+}
+
+/// A fault of ours, which the log tells of.
+pub(crate) fn fault(path: &str) -> Failure {
+    Failure::new(Code::Internal, format!("{path} cannot be read: a fault of Carrel's, see the broker's log"))
 }
 
 /// Nothing came for too long.
 pub(crate) fn timed_out(path: &str, seconds: u64) -> Failure {
     Failure::new(Code::TimedOut, format!("the cluster has not answered for {seconds} s about {path}"))
         .about(path)
+}
+
+/// The name node lets the broker in, but not as this user: it closes the connection without a word.
+pub(crate) fn no_proxy(user: &str) -> Failure {
+    let text = format!(
+        "the cluster does not let Carrel read as {user}: hadoop.proxyuser of its configuration must allow it"
+    );
+    Failure { user: Some(user.to_owned()), ..Failure::new(Code::Login, text) }
+}
+
+/// The file is still being written.
+pub(crate) fn unfinished(path: &str) -> Failure {
+    Failure::new(Code::Changed, format!("{path} is still being written")).about(path)
 }
 
 /// The file is another one than when it was listed.
@@ -58,15 +76,7 @@ fn remote(class: &str, text: &str, user: &str, path: &str) -> Failure {
     match class {
         "AccessControlException" => denied(line, user, path),
         "FileNotFoundException" | "PathNotFoundException" => not_found(path),
-        "AuthorizationException" => Failure {
-            user: Some(user.to_owned()),
-            ..Failure::new(
-                Code::Login,
-                format!(
-                    "the cluster does not let Carrel read as {user}: hadoop.proxyuser of its configuration must allow it"
-                ),
-            )
-        },
+        "AuthorizationException" => no_proxy(user),
         "StandbyException"
         | "RetriableException"
         | "SafeModeException"
@@ -142,7 +152,7 @@ fn login(text: &str) -> Failure {
         "the keytab does not fit its principal's key any more"
     } else if has(&["not found in kerberos database", "client not found"]) {
         "Kerberos does not know its principal"
-    } else if has(&["keytab", "key table"]) {
+    } else if has(&["keytab", "key table", "no credentials cache found"]) {
         "its keytab cannot be used"
     } else if has(&["expired"]) {
         "its ticket has expired and could not be renewed"

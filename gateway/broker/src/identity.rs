@@ -38,6 +38,7 @@ impl Names {
     pub(crate) fn identify(&self, user: &str, kernel: &str) -> Identity {
         let name = match self.users.get(user) {
             Some(name) => Ok(name.clone()),
+            None if !is_plain(user) => Err(refused(user, "this name cannot be one on the cluster")),
             None if is_digest(user) => Err(refused(
                 user,
                 "this name has no counterpart on the cluster; an administrator can give it one under [hdfs.users]",
@@ -60,6 +61,12 @@ fn refused(user: &str, why: &str) -> Failure {
     }
 }
 
+/// Nothing that `hadoop.security.auth_to_local` would make another name of, and not nobody, which is the broker.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '-'))
+}
+
 /// A name that was shortened for the sandbox does not say any more whose it is.
 fn is_digest(user: &str) -> bool {
     user.rsplit_once("--")
@@ -79,6 +86,9 @@ mod tests {
         assert_eq!(of("bob"), Ok("bob".into()));
         assert_eq!(of("ada--0123456789abcdef0123"), Ok("ada".into()));
         assert_eq!(of("eve--ffffffffffffffffffff"), Err(Code::Denied));
+        for bad in ["", "hdfs@R", "a/b", "A", "-x"] {
+            assert_eq!(of(bad), Err(Code::Denied), "{bad}");
+        }
         for never in ["hdfs", "root-like", "carrel-broker"] {
             assert_eq!(of(never), Err(Code::Denied), "{never}");
         }

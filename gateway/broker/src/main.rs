@@ -8,6 +8,7 @@ mod control;
 mod engine;
 mod failure;
 mod identity;
+mod keytab;
 mod opened;
 mod question;
 mod reading;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(USAGE, &error.to_string()),
     };
-    if let Some(code) = with_kerberos_settings(&config) {
+    if let Some(code) = with_own_environment(&config) {
         return code;
     }
     let filter = EnvFilter::try_from_env("CARREL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -91,18 +92,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Kerberos libraries read their settings' place from the environment, once: the program starts itself again with it.
-fn with_kerberos_settings(config: &Config) -> Option<ExitCode> {
-    const NAME: &str = "KRB5_CONFIG";
-    let wanted = config.krb5.as_ref()?;
-    if std::env::var_os(NAME).is_some_and(|set| set == wanted.as_os_str()) {
+/// Kerberos, Hadoop and the allocator read their settings from the environment, once: the program starts itself again with nothing in it
+/// but what the configuration says.
+fn with_own_environment(config: &Config) -> Option<ExitCode> {
+    const MARK: &str = "CARREL_BROKER";
+    if std::env::var_os(MARK).is_some() {
         return None;
     }
-    let error = std::process::Command::new("/proc/self/exe")
-        .args(std::env::args_os().skip(1))
-        .env(NAME, wanted)
-        .exec();
-    Some(failed(INTERNAL, &format!("starting again with {NAME}: {error}")))
+    let mut again = std::process::Command::new("/proc/self/exe");
+    again.args(std::env::args_os().skip(1)).env_clear().env(MARK, "1").env("LANG", "C.UTF-8");
+    if let Some(level) = std::env::var_os("CARREL_LOG") {
+        again.env("CARREL_LOG", level);
+    }
+    if let Some(krb5) = &config.krb5 {
+        again.env("KRB5_CONFIG", krb5);
+    }
+    // bursts of reads would stay in the heaps of many threads
+    again.env("MALLOC_ARENA_MAX", "2");
+    let error = again.exec();
+    Some(failed(INTERNAL, &format!("starting again: {error}")))
 }
 
 fn failed(code: u8, text: &str) -> ExitCode {

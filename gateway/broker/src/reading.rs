@@ -13,7 +13,9 @@ use hdfs_native::HdfsError;
 use hdfs_native::file::FileReader;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Record;
 use crate::engine::Engine;
@@ -22,6 +24,9 @@ use crate::opened::Key;
 
 /// Ranges with less between them are read in one go; what lies between stays here.
 const GAP: u64 = 64 << 10;
+
+/// Pieces (packets of data nodes) that wait to be sent.
+const AHEAD: usize = 16;
 
 /// How often a file is looked up again after its blocks could not be read.
 const RETRIES: usize = 2;
@@ -110,11 +115,12 @@ async fn open(engine: &Engine, key: &Key) -> Result<Arc<FileReader>, Failure> {
             Ok((status, client.read(&path).await?))
         })
         .await?;
-    let same = status.length as u64 == key.size
-        && i64::try_from(status.modification_time).is_ok_and(|modified| modified == key.modified_ms)
-        && reader.file_length() as u64 >= key.size;
-    if !same {
+    let modified = i64::try_from(status.modification_time).unwrap_or(i64::MAX);
+    if status.length as u64 != key.size || modified != key.modified_ms {
         return Err(failure::changed(path));
+    }
+    if reader.file_length() as u64 != key.size {
+        return Err(failure::unfinished(path));
     }
     let reader = Arc::new(reader);
     engine.files().keep(key.clone(), reader.clone());
@@ -131,22 +137,17 @@ enum Stopped {
 /// Sends what comes from `at` on, which moves along; returns at the group's end.
 async fn stream(
     engine: &Engine,
-    reader: &FileReader,
+    reader: &Arc<FileReader>,
     key: &Key,
     group: &Group,
     at: &mut u64,
     out: &mut Out,
 ) -> Result<(), Stopped> {
-    let index = |n: u64| {
-        usize::try_from(n)
-            .map_err(|_| Stopped::Cluster(Failure::new(Code::Limit, "the file is too long for this machine")))
-    };
-    let mut pieces = std::pin::pin!(reader.read_range_stream(index(*at)?, index(group.whole.end - *at)?));
-    // one replica after the other may use up its time-out
-    let patience = engine.cluster.timeout() * 2;
+    let (mut pieces, _reading) = fetch(engine, reader, *at..group.whole.end)?;
+    let patience = engine.cluster.timeout();
     let user = engine.who.user.as_str();
     while *at < group.whole.end {
-        let piece = match timeout(patience, pieces.next()).await {
+        let piece = match timeout(patience, pieces.recv()).await {
             Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
             Ok(Some(Ok(_)) | None) => {
                 let text = format!("{} ends at byte {at} of {}", key.path, key.size);
@@ -163,6 +164,30 @@ async fn stream(
         }
     }
     Ok(())
+}
+
+/// Pieces of a file as they come in, some of them ahead of who takes them.
+fn fetch(
+    engine: &Engine,
+    reader: &Arc<FileReader>,
+    range: Range<u64>,
+) -> Result<(mpsc::Receiver<Result<Bytes, HdfsError>>, AbortOnDropHandle<()>), Stopped> {
+    let index = |n: u64| {
+        usize::try_from(n)
+            .map_err(|_| Stopped::Cluster(Failure::new(Code::Limit, "the file is too long for this machine")))
+    };
+    let (start, length) = (index(range.start)?, index(range.end - range.start)?);
+    let (queue, pieces) = mpsc::channel(AHEAD);
+    let reader = reader.clone();
+    let reading = engine.cluster.spawn(async move {
+        let mut stream = std::pin::pin!(reader.read_range_stream(start, length));
+        while let Some(piece) = stream.next().await {
+            if queue.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok((pieces, reading))
 }
 
 /// Ranges that follow each other closely.

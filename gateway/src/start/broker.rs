@@ -17,6 +17,7 @@ pub fn prepare(config: &Config, gateway: Identity) -> Result<Option<Identity>, F
     if privileges::is_root() {
         chown(&audit, Some(id.uid), Some(id.gid)).map_err(|e| folders::cannot("give away", &audit, &e))?;
     }
+    folders::write_config(&settings::krb5_config_path(config), settings::KRB5_CONFIG.to_owned())?;
     folders::write_config(&settings::broker_config_path(config), text)?;
     Ok(Some(id))
 }
