@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import time
 
@@ -17,12 +18,19 @@ from harness import PREFIX, WORK, Carrel, wait_until  # noqa: E402,F401
 PEOPLE = ("ada", "bob", "eve", "demo")
 
 
+def have_user(name):
+    """The broker's own user, which an administrator makes once."""
+    if subprocess.run(["getent", "passwd", name], stdout=subprocess.DEVNULL).returncode != 0:
+        subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name], check=True)
+
+
 def make(name, cluster, lines="", timeout=60, keytab=None, krb5=None):
     """A Carrel that is not started yet. Its catalogs are the cluster's; no dataset lies on this machine."""
     own = WORK / f"{name}.keytab"
     shutil.copy(keytab or cluster.keytab("carrel-broker"), own)
     os.chmod(own, 0o400)
     if os.geteuid() == 0:
+        have_user("carrel-broker")
         shutil.chown(own, "carrel-broker", "carrel-broker")
     conf = cluster.client_conf
     hdfs = f"""

@@ -143,11 +143,11 @@ async fn stream(
     at: &mut u64,
     out: &mut Out,
 ) -> Result<(), Stopped> {
-    let (mut pieces, _reading) = fetch(engine, reader, *at..group.whole.end)?;
+    let mut incoming = fetch(engine, reader, *at..group.whole.end)?;
     let patience = engine.cluster.timeout();
     let user = engine.who.user.as_str();
     while *at < group.whole.end {
-        let piece = match timeout(patience, pieces.recv()).await {
+        let piece = match timeout(patience, incoming.pieces.recv()).await {
             Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
             Ok(Some(Ok(_)) | None) => {
                 let text = format!("{} ends at byte {at} of {}", key.path, key.size);
@@ -166,12 +166,13 @@ async fn stream(
     Ok(())
 }
 
-/// Pieces of a file as they come in, some of them ahead of who takes them.
-fn fetch(
-    engine: &Engine,
-    reader: &Arc<FileReader>,
-    range: Range<u64>,
-) -> Result<(mpsc::Receiver<Result<Bytes, HdfsError>>, AbortOnDropHandle<()>), Stopped> {
+/// Pieces of a file as they come in, some of them ahead of who takes them. Dropping it ends the reading.
+struct Incoming {
+    pieces: mpsc::Receiver<Result<Bytes, HdfsError>>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+fn fetch(engine: &Engine, reader: &Arc<FileReader>, range: Range<u64>) -> Result<Incoming, Stopped> {
     let index = |n: u64| {
         usize::try_from(n)
             .map_err(|_| Stopped::Cluster(Failure::new(Code::Limit, "the file is too long for this machine")))
@@ -187,7 +188,7 @@ fn fetch(
             }
         }
     });
-    Ok((pieces, reading))
+    Ok(Incoming { pieces, _reading: reading })
 }
 
 /// Ranges that follow each other closely.
