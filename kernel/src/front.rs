@@ -11,11 +11,12 @@ use carrel_cell::problem::Problem;
 use carrel_cell::statement::{Statement, StatementKind, parse_cell};
 use carrel_channels::kernel::Object;
 use carrel_channels::{Cell, CompleteReply, ErrorOutput, IsComplete, Kernel, KernelInfo, Outcome, Output};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
 use crate::help::Help;
 use crate::info::info;
+use crate::panel::Panel;
 use crate::settings::{Settings, Taken};
 use crate::show::{self, Shown};
 
@@ -23,6 +24,7 @@ use crate::show::{self, Shown};
 pub struct Front {
     engine: Arc<Engine>,
     help: Help,
+    panel: Panel,
     settings: Mutex<Settings>,
 }
 
@@ -30,7 +32,12 @@ impl Front {
     /// A front of this engine.
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { help: Help::new(Arc::clone(&engine)), engine, settings: Mutex::default() }
+        Self {
+            help: Help::new(Arc::clone(&engine)),
+            panel: Panel::new(Arc::clone(&engine)),
+            engine,
+            settings: Mutex::default(),
+        }
     }
 
     /// Opens the connection, and learns the names, before they are needed.
@@ -157,5 +164,20 @@ impl Kernel for Front {
             Completeness::Incomplete { indent } => IsComplete::Incomplete(indent),
             Completeness::Invalid => IsComplete::Invalid,
         }
+    }
+    async fn comm_open(&self, comm_id: String, target: String, _data: Value, _output: Output) -> bool {
+        self.panel.open(comm_id, &target)
+    }
+
+    async fn comm_msg(&self, comm_id: String, data: Value, output: Output) {
+        self.panel.answer(comm_id, data, output).await;
+    }
+
+    async fn comm_close(&self, comm_id: String, _data: Value) {
+        self.panel.close(&comm_id);
+    }
+
+    fn comm_info(&self, target: Option<&str>) -> Object {
+        self.panel.comms(target)
     }
 }

@@ -13,6 +13,7 @@ pub mod front;
 mod help;
 mod info;
 pub mod install;
+mod panel;
 pub mod run;
 mod settings;
 mod show;

@@ -120,8 +120,7 @@ def _row(values):
     columns = []
     for number, value in enumerate(values, 1):
         try:
-            # Not pa.array, which imports pandas to see whether the value is one of its own.
-            columns.append(pa.repeat(pa.scalar(value.item() if hasattr(value, "item") else value), 1))
+            columns.append(pa.array([value.item() if hasattr(value, "item") else value]))
         except pa.ArrowException:
             raise errors.kind("TypeError")(f"value {number} is a {type(value).__name__}, which is no SQL value") from None
     return pa.record_batch(columns, names=[f"${number}" for number in range(1, len(values) + 1)])
