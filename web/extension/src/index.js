@@ -1,0 +1,49 @@
+/* The plugin: puts the panel into the left side bar and points it at the notebook in front. */
+
+import { ILayoutRestorer } from '@jupyterlab/application';
+import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+
+import { KernelData } from './kernel';
+import { DataPanel } from './panel';
+import { insert } from './insert';
+
+const plugin = {
+  id: '@carrel/data:panel',
+  description: 'Datasets, columns and statistics beside a notebook.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ILayoutRestorer],
+  activate(app, notebooks, restorer) {
+    const panel = new DataPanel(text => insert(notebooks.currentWidget, text));
+    let follow = null;
+    let session = null;
+
+    const kernelChanged = () => {
+      const kernel = session?.session?.kernel ?? null;
+      if (follow?.kernel !== kernel) {
+        follow?.dispose();
+        follow = kernel && new KernelData(kernel);
+        panel.show(follow);
+      }
+    };
+    const notebookChanged = () => {
+      session?.kernelChanged.disconnect(kernelChanged);
+      session = notebooks.currentWidget?.sessionContext ?? null;
+      session?.kernelChanged.connect(kernelChanged);
+      kernelChanged();
+    };
+    notebooks.currentChanged.connect(notebookChanged);
+    // A cell may have made or dropped a table.
+    NotebookActions.executed.connect((_, { notebook }) => {
+      if (notebook === notebooks.currentWidget?.content) {
+        panel.refresh();
+      }
+    });
+
+    app.shell.add(panel, 'left', { rank: 150 });
+    restorer?.add(panel, panel.id);
+    notebookChanged();
+  }
+};
+
+export default plugin;
