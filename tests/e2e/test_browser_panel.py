@@ -1,0 +1,86 @@
+"""The side panel in Chromium, beside an SQL and a Python notebook: finds a dataset, opens columns and statistics, inserts names into a cell."""
+import os
+import re
+
+import nbformat
+import pytest
+from harness import WORK
+from playwright.sync_api import expect, sync_playwright
+from test_browser import FLAGS
+
+CELLS = {"carrel": "SELECT ", "python3": "%carrel SELECT "}
+
+
+@pytest.fixture(scope="module")
+def page(carrel, ada):
+    for kernel in CELLS:
+        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": kernel, "display_name": kernel}}, cells=[nbformat.v4.new_code_cell("")])
+        ada.call("PUT", f"api/contents/panel-{kernel}.ipynb", 201, json={"type": "notebook", "format": "json", "content": notebook})
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS)
+        page = browser.new_context(viewport={"width": 1360, "height": 900}).new_page()
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        page.goto(carrel.url)
+        page.get_by_label(re.compile("user", re.I)).fill("ada")
+        page.get_by_label(re.compile("^password", re.I)).fill("ada-pass-12")
+        page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
+        page.wait_for_url("**/user/ada/lab**")
+        yield page
+        page.screenshot(path=str(WORK / "browser-panel-last.png"))
+        browser.close()
+
+
+@pytest.mark.parametrize("kernel", CELLS)
+def test_a_dataset_is_found_opened_and_inserted(carrel, page, kernel):
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{carrel.url}/user/ada/lab/workspaces/panel-{kernel}/tree/panel-{kernel}.ipynb")
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible()
+    tab = page.locator(".lm-TabBar-tab[data-id='carrel-data']")
+    if "lm-mod-current" not in tab.get_attribute("class"):
+        tab.click()
+    panel = page.locator("#carrel-data")
+    expect(panel.get_by_role("button", name="tpch.region", exact=True)).to_be_visible()
+
+    panel.get_by_role("searchbox").fill("impressions clicked")
+    expect(panel.get_by_role("button", name="tpch.region", exact=True)).to_be_hidden()
+    clicks = panel.get_by_role("button", name="ads.clicks", exact=True)
+    clicks.click()
+    expect(clicks).to_have_attribute("aria-expanded", "true")
+    columns = panel.get_by_role("list", name="Columns of ads.clicks")
+    expect(columns.locator(":scope > li")).to_have_count(12)
+    expect(panel).to_contain_text("rows 1,000,000")
+    columns.get_by_role("button", name="country", exact=True).click()
+    statistics = panel.get_by_role("table", name="Statistics of country")
+    expect(statistics.get_by_role("row", name="min br")).to_be_visible()
+    expect(statistics.get_by_role("row", name=re.compile("^distinct "))).to_be_visible()
+    expect(panel).to_contain_text("estimates")
+
+    editor = page.locator(".jp-NotebookPanel .jp-CodeCell .cm-content").first
+    editor.click()
+    page.keyboard.type(CELLS[kernel])
+    panel.get_by_role("button", name="Insert country", exact=True).click()
+    page.keyboard.type(", count(*) AS n FROM ")
+    panel.get_by_role("button", name="Insert ads.clicks", exact=True).click()
+    expect(editor).to_have_text(CELLS[kernel] + "country, count(*) AS n FROM ads.clicks")
+    page.keyboard.type(" GROUP BY country ORDER BY country")
+    page.keyboard.press("Control+Enter")
+    output = page.locator(".jp-NotebookPanel .jp-OutputArea-output").last
+    expect(output).to_contain_text("97630")
+    page.screenshot(path=str(WORK / f"browser-panel-{kernel}.png"))
+
+    panel.get_by_role("searchbox").fill("")
+    page.keyboard.press("Tab")
+    make = {"carrel": "CREATE OR REPLACE TABLE looked AS SELECT 1 AS x", "python3": "%carrel CREATE OR REPLACE TABLE looked AS SELECT 1 AS x"}
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.type(make[kernel])
+    page.keyboard.press("Control+Enter")
+    expect(panel.get_by_role("button", name="looked", exact=True)).to_be_visible()
+    query = {"carrel": "SELECT * FROM looked LIMIT 100", "python3": 'carrel.sql("SELECT * FROM looked LIMIT 100")'}
+    editor.click()
+    page.keyboard.press("Control+a")
+    panel.get_by_role("button", name="Insert a query of looked").click()
+    expect(editor).to_have_text(query[kernel])
+    assert problems == []
