@@ -32,7 +32,7 @@ def page(carrel, ada):
 
 
 @pytest.mark.parametrize("kernel", CELLS)
-def test_a_dataset_is_found_opened_and_inserted(carrel, page, kernel):
+def test_a_dataset_is_found_opened_and_inserted(carrel, ada, page, kernel):
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{carrel.url}/user/ada/lab/workspaces/panel-{kernel}/tree/panel-{kernel}.ipynb")
@@ -71,7 +71,6 @@ def test_a_dataset_is_found_opened_and_inserted(carrel, page, kernel):
     page.screenshot(path=str(WORK / f"browser-panel-{kernel}.png"))
 
     panel.get_by_role("searchbox").fill("")
-    page.keyboard.press("Tab")
     make = {"carrel": "CREATE OR REPLACE TABLE looked AS SELECT 1 AS x", "python3": "%carrel CREATE OR REPLACE TABLE looked AS SELECT 1 AS x"}
     editor.click()
     page.keyboard.press("Control+a")
@@ -83,4 +82,15 @@ def test_a_dataset_is_found_opened_and_inserted(carrel, page, kernel):
     page.keyboard.press("Control+a")
     panel.get_by_role("button", name="Insert a query of looked").click()
     expect(editor).to_have_text(query[kernel])
+
+    page.get_by_role("button", name="Restart the kernel", exact=True).click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    expect(panel.get_by_role("button", name="looked", exact=True)).to_have_count(0)
+    expect(panel.get_by_role("button", name="ads.clicks", exact=True)).to_be_visible()
+    kid = next(one["kernel"]["id"] for one in ada.call("GET", "api/sessions", 200).json() if one["path"] == f"panel-{kernel}.ipynb")
+    ada.call("POST", f"api/kernels/{kid}/restart", 200)
+    panel.get_by_role("button", name="Look again").click()
+    expect(panel.get_by_role("button", name="ads.clicks", exact=True)).to_be_visible()
+    panel.get_by_role("button", name="ads.items", exact=True).click()
+    expect(panel.get_by_role("list", name="Columns of ads.items")).to_be_visible()
     assert problems == []

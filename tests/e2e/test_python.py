@@ -53,6 +53,18 @@ def test_an_interrupt_gives_the_prompt_back_and_the_tables_stay(ada, python):
     assert (reply["status"], text) == ("ok", "7")
 
 
+def test_a_restart_forgets_the_tables_and_a_death_does_not(ada, python):
+    make = "import carrel; carrel.sql('CREATE OR REPLACE TABLE kept AS SELECT 7 AS x')"
+    look = "import carrel; carrel.sql('SELECT * FROM kept')['x'][0]"
+    assert python(make)[0]["status"] == "ok"
+    python.ws.start_execute("import os; os.kill(os.getpid(), 9)")
+    python.ws.until(lambda m: m["header"]["msg_type"] == "status" and m["content"]["execution_state"] in ("restarting", "autorestarting"), 30)
+    reply, text, _ = python(look)
+    assert (reply["status"], text) == ("ok", "7"), reply
+    ada.call("POST", f"api/kernels/{python.kid}/restart", 200)
+    assert python(look)[0]["ename"] == "UnknownDataset"
+
+
 def test_an_engine_belongs_to_one_notebook(ada, bob, python):
     """Another notebook's tables are not seen, and there is no other engine to reach: the jail has one socket."""
     assert python("import carrel; carrel.sql('CREATE TABLE secret AS SELECT 1 AS x')")[0]["status"] == "ok"

@@ -22,7 +22,7 @@ const plugin = {
       const kernel = session?.session?.kernel ?? null;
       if (follow?.kernel !== kernel) {
         follow?.dispose();
-        follow = kernel && new KernelData(kernel);
+        follow = kernel && new KernelData(kernel, () => panel.refresh());
         panel.show(follow);
       }
     };

@@ -1,20 +1,29 @@
 /* Questions to a kernel on a comm `carrel.data` (docs/panel.md). */
 
 const TARGET = 'carrel.data';
+const AWAY = new Set(['restarting', 'autorestarting', 'dead']);
+
+const UNKNOWN = 'This kernel shows no datasets. In a Python kernel outside of Carrel, run %load_ext carrel first.';
 
 /** A kernel that answers questions about data, or closes the comm because it cannot. */
 export class KernelData {
-  constructor(kernel) {
+  /** `forgot` is called when the kernel is there again after a restart. */
+  constructor(kernel, forgot) {
     this.kernel = kernel;
     this._number = 0;
     this._waiting = new Map();
     this._comm = null;
-    this._restarted = (_, status) => {
-      if (status === 'restarting' || status === 'autorestarting' || status === 'dead') {
-        this._gone('the kernel was restarted');
+    let away = false;
+    this._statusChanged = (_, status) => {
+      if (AWAY.has(status)) {
+        away = true;
+        this._gone('The kernel is starting …');
+      } else if (away && status === 'idle') {
+        away = false;
+        forgot();
       }
     };
-    kernel.statusChanged.connect(this._restarted);
+    kernel.statusChanged.connect(this._statusChanged);
   }
 
   names() {
@@ -32,14 +41,19 @@ export class KernelData {
     return { answer: asked.then(answer => answer.statistics), stop: () => void this._ask({ op: 'cancel', of }).catch(() => undefined) };
   }
 
+  /** The next question opens a new comm: somebody else may have restarted the kernel, which nobody is told. */
+  reconnect() {
+    this._gone('Asked again.');
+  }
+
   get language() {
     return this.kernel.info.then(info => info.language_info.name);
   }
 
   dispose() {
-    this.kernel.statusChanged.disconnect(this._restarted);
+    this.kernel.statusChanged.disconnect(this._statusChanged);
     const comm = this._comm;
-    this._gone('the notebook was left');
+    this._gone('The notebook was left.');
     if (comm && !comm.isDisposed && this.kernel.status !== 'dead' && !this.kernel.isDisposed) {
       comm.close();
     }
@@ -63,6 +77,7 @@ export class KernelData {
       const comm = this.kernel.createComm(TARGET);
       comm.onMsg = message => {
         const { id, error, ...answer } = message.content.data;
+        comm.answered = true;
         const waiting = this._waiting.get(id);
         this._waiting.delete(id);
         if (error) {
@@ -73,7 +88,7 @@ export class KernelData {
       };
       comm.onClose = () => {
         if (this._comm === comm) {
-          this._gone('unknown');
+          this._gone(comm.answered ? 'The kernel began anew: look again.' : UNKNOWN);
         }
       };
       this._comm = comm;
@@ -86,13 +101,6 @@ export class KernelData {
     this._comm = null;
     const waiting = [...this._waiting.values()];
     this._waiting.clear();
-    waiting.forEach(({ reject }) => reject(why === 'unknown' ? new UnknownTarget() : new Error(why)));
-  }
-}
-
-/** The kernel closed the comm: it knows nothing of datasets. */
-export class UnknownTarget extends Error {
-  constructor() {
-    super('This kernel shows no datasets. In a Python kernel outside of Carrel, run %load_ext carrel first.');
+    waiting.forEach(({ reject }) => reject(new Error(why)));
   }
 }

@@ -23,7 +23,7 @@ export class DataPanel extends Widget {
     this._search.addEventListener('input', () => this._filter());
     this._note = element('p', { class: 'carrel-Data-note', role: 'status' });
     this._list = element('div', { class: 'carrel-Data-list' });
-    const bar = element('div', { class: 'carrel-Data-bar' }, this._search, button('Look again', '⟳', () => this.refresh()));
+    const bar = element('div', { class: 'carrel-Data-bar' }, this._search, button('Look again', '⟳', () => this._again()));
     this.node.append(bar, this._note, this._list);
     this.node.setAttribute('aria-label', 'Data');
   }
@@ -70,6 +70,12 @@ export class DataPanel extends Widget {
     }
   }
 
+  _again() {
+    this._data?.reconnect();
+    this._asked = null;
+    this.refresh();
+  }
+
   _say(text) {
     this._note.textContent = text;
     this._note.hidden = !text;
@@ -104,7 +110,7 @@ export class DataPanel extends Widget {
       label: name,
       text: `${name} ${description ?? ''}`,
       hint: description,
-      buttons: [...extra, button(`Insert ${name}`, '＋', () => this._insert(relation(name)))],
+      buttons: [...extra, button(`Insert ${name}`, '+', () => this._insert(relation(name)))],
       load: kind === 'model' ? null : async body => this._columns(body, name, await this._data.columns(name))
     });
   }
@@ -119,7 +125,7 @@ export class DataPanel extends Widget {
         text: `${column.name} ${column.note ?? ''}`,
         hint: column.note,
         badge: column.type,
-        buttons: [button(`Insert ${column.name}`, '＋', () => this._insert(quoted(column.name)))],
+        buttons: [button(`Insert ${column.name}`, '+', () => this._insert(quoted(column.name)))],
         load: (figures, signal) => this._statistics(figures, name, column, signal)
       })
     );
@@ -144,6 +150,7 @@ export class DataPanel extends Widget {
     const body = element('div', { class: 'carrel-Data-body', hidden: '' });
     const name = button('', label, () => toggle());
     name.className = 'carrel-Data-name';
+    name.setAttribute('aria-label', label);
     name.title = hint ? `${label}: ${hint}` : label;
     const line = element('div', { class: 'carrel-Data-line' }, name, ...(badge ? [element('span', { class: 'carrel-Data-type' }, badge)] : []), ...buttons);
     const node = element('li', { 'data-text': text.toLowerCase() }, line, body);

@@ -62,19 +62,21 @@ def connect(address=None):
 
 
 def load_ipython_extension(ipython):
-    """`%load_ext carrel`: the magics, and the side panel's comm."""
-    from . import magic, panel
+    """`%load_ext carrel`: the magics, the side panel's comm, and a session that ends with its kernel."""
+    from . import magic, panel, session
 
     magic.register(ipython)
     panel.register()
+    session.register(ipython)
 
 
 def unload_ipython_extension(ipython):
     """`%unload_ext carrel`."""
-    from . import magic, panel
+    from . import magic, panel, session
 
     magic.unregister(ipython)
     panel.unregister()
+    session.unregister()
 
 
 def _like(pattern):

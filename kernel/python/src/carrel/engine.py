@@ -29,6 +29,11 @@ def current():
         return _engine
 
 
+def used():
+    """The engine that was connected to, if any."""
+    return _engine
+
+
 def connect(address=None):
     """Makes this engine the current one."""
     global _engine

@@ -6,7 +6,7 @@ TARGET = "carrel.data"
 
 
 def register():
-    """Answers comms of the target. Outside of a kernel there is nobody to ask."""
+    """Answers comms of the target; outside of a kernel nobody asks."""
     manager = _manager()
     if manager is not None:
         manager.register_target(TARGET, _opened)
