@@ -92,5 +92,29 @@ def test_the_panel_is_answered(notebook, running):
     assert (statistics["min"], statistics["max"], statistics["count"], statistics["exact"]) == ("br", "us", "1000000", "false")
     assert panel.ask(id=4, op="columns", name="no.such")["error"]["ename"] == "UnknownDataset"
     assert panel.ask(id=5, op="statistics", name="ads.clicks", column='x"; DROP')["error"]["ename"] == "UnknownColumn"
+    assert panel.ask(id=[1], op="statistics", name="tpch.region", column="r_name")["statistics"]
     assert panel.ask(id=6, op="invade")["error"]["ename"] == "BadOption"
     assert panel.ask(id=7, op="cancel", of=99) == {"id": 7, "cancelled": False}
+
+
+def test_a_question_of_the_panel_can_be_withdrawn(notebook, ran, running):
+    if running.process.poll() is not None:
+        running.start()
+    wide = "CREATE OR REPLACE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) a JOIN generate_series(1, 300000) b ON a.value % 7 < b.value % 5"
+    assert ran(notebook, f"import carrel; carrel.sql('{wide}')").reply["status"] == "ok"
+    panel = Panel(notebook)
+    panel.send("comm_msg", {"comm_id": "panel", "data": {"id": 1, "op": "statistics", "name": "wide", "column": "x"}})
+    answers = {}
+    while 2 not in answers or not answers[2]["cancelled"]:
+        answers.pop(2, None)
+        panel.send("comm_msg", {"comm_id": "panel", "data": {"id": 2, "op": "cancel", "of": 1}})
+        heard(notebook, answers, 2)
+    heard(notebook, answers, 1)
+    assert answers[1]["error"]["ename"] in ("Cancelled", "EngineLost"), answers
+
+
+def heard(notebook, answers, wanted):
+    while wanted not in answers:
+        message = notebook.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "comm_msg":
+            answers[message["content"]["data"]["id"]] = message["content"]["data"]

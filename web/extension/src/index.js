@@ -15,15 +15,15 @@ const plugin = {
   optional: [ILayoutRestorer],
   activate(app, notebooks, restorer) {
     const panel = new DataPanel(text => insert(notebooks.currentWidget, text));
-    let follow = null;
+    let data = null;
     let session = null;
 
     const kernelChanged = () => {
       const kernel = session?.session?.kernel ?? null;
-      if (follow?.kernel !== kernel) {
-        follow?.dispose();
-        follow = kernel && new KernelData(kernel, () => panel.refresh());
-        panel.show(follow);
+      if (data?.kernel !== kernel) {
+        data?.dispose();
+        data = kernel && new KernelData(kernel, () => panel.refresh());
+        panel.follow(data);
       }
     };
     const notebookChanged = () => {

@@ -29,10 +29,7 @@ export class DataPanel extends Widget {
   }
 
   /** Shows what this kernel knows; nothing is asked while nobody looks. */
-  show(data) {
-    if (data === undefined) {
-      return super.show();
-    }
+  follow(data) {
     this._data = data;
     this._list.replaceChildren();
     this._asked = null;

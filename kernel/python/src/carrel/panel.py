@@ -1,5 +1,6 @@
 """The side panel's questions to a Python kernel, on comms of the target `carrel.data` (docs/panel.md): names, columns, statistics."""
 
+import json
 import threading
 
 TARGET = "carrel.data"
@@ -44,16 +45,21 @@ def _asked(comm, request, asking):
 
 
 def _answer(comm, request, asking):
-    from .errors import CarrelError, Cancelled
+    from .errors import CarrelError, Cancelled, fault
 
     request = request if isinstance(request, dict) else {}
     try:
         answer = _answers(request, asking)
-    except CarrelError as error:
-        answer = {"error": {"ename": error.ename, "message": error.message, "hint": error.hint}}
     except Cancelled as error:
-        answer = {"error": {"ename": "Cancelled", "message": str(error), "hint": None}}
+        answer = _error("Cancelled", str(error))
+    except Exception as error:
+        known = error if isinstance(error, CarrelError) else fault(error)
+        answer = _error(known.ename, known.message, known.hint)
     comm.send({"id": request.get("id"), **answer})
+
+
+def _error(ename, message, hint=None):
+    return {"error": {"ename": ename, "message": message, "hint": hint}}
 
 
 def _answers(request, asking):
@@ -69,9 +75,9 @@ def _answers(request, asking):
                 raise kind("UnknownDataset")(f"there is no {name}")
             return {key: found.get(key) for key in ("kind", "description", "facts", "columns")}
         case {"op": "statistics", "name": str(name), "column": str(column)}:
-            return {"statistics": _statistics(name, column, request.get("id"), asking)}
+            return {"statistics": _statistics(name, column, json.dumps(request.get("id")), asking)}
         case {"op": "cancel", "of": of}:
-            work = asking.get(of)
+            work = asking.get(json.dumps(of))
             if work is not None:
                 work.stop()
             return {"cancelled": work is not None}
@@ -90,7 +96,7 @@ def _statistics(name, column, number, asking):
     try:
         work.run()
     finally:
-        del asking[number]
+        asking.pop(number, None)
     if work.failure is not None:
         raise work.failure
     (row,) = work.table.to_pylist()

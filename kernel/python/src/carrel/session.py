@@ -6,8 +6,8 @@ import sys
 
 
 def register(ipython):
-    """Only for a kernel: a console or a script does not own the session that it speaks to."""
-    if getattr(ipython, "kernel", None) is not None:
+    """Only where the kernelspec says that the session is the kernel's own: elsewhere others may use the same engine."""
+    if getattr(ipython, "kernel", None) is not None and os.environ.get("CARREL_SESSION") == "kernel":
         atexit.register(_forget)
 
 

@@ -1,5 +1,6 @@
 """Runs statements: the work in a thread of its own, so that whoever waits can draw a bar and hear an interrupt at once."""
 
+import contextlib
 import re
 import threading
 import time
@@ -52,7 +53,7 @@ def _one(query, statement, progress):
         while not work.done.wait(PATIENCE if not bar.shown else BETWEEN):
             bar.draw(work.handle)
     except KeyboardInterrupt:
-        work.stop()
+        work.stop(planning=True)
         message = f"interrupted after {time.monotonic() - begun:.1f} s"
         bar.end(f"Cancelled, {message}")
         raise errors.Cancelled(message) from None
@@ -104,13 +105,13 @@ class Work(threading.Thread):
             batches.append(batch)
         self.table = pa.Table.from_batches(batches, self.reader.schema)
 
-    def stop(self):
-        """Tells the engine, without waiting long. A statement that is still planned has no name yet: it is stopped once it has one."""
+    def stop(self, planning=False):
+        """Tells the engine, without waiting long. A statement that is still planned has no name yet: it is stopped once it has one, or, if
+        `planning`, now, with all that this notebook's engine does."""
         self.stopped = True
-        try:
-            self.engine.action("carrel.cancel", self.handle, timeout=CANCEL)
-        except (errors.CarrelError, errors.Cancelled):
-            pass
+        if self.handle or planning:
+            with contextlib.suppress(errors.CarrelError, errors.Cancelled):
+                self.engine.action("carrel.cancel", self.handle, timeout=CANCEL)
         if self.reader is not None:
             self.reader.cancel()
 
