@@ -61,9 +61,10 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity) -> Settings {
     settings.engine_config = Some(engine_config_path(config));
     let skeleton = prefix.join("share/skeleton");
     settings.skeleton = skeleton.is_dir().then_some(skeleton);
-    settings.kernel_limits = limits(settings.kernel_limits, &config.limits.kernel);
-    settings.desk_limits = limits(settings.desk_limits, &config.limits.desk);
-    settings.engine_limits = limits(settings.engine_limits, &config.limits.engine);
+    let base = std::mem::take(&mut settings.limits);
+    settings.limits.kernel = limits(base.kernel, &config.limits.kernel);
+    settings.limits.desk = limits(base.desk, &config.limits.desk);
+    settings.limits.engine = limits(base.engine, &config.limits.engine);
     settings
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::names::{JailId, RelPath, SpecId, UserName};
+use crate::names::{GroupName, JailId, RelPath, SpecId, UserName};
 
 /// The longest packet either side sends or takes.
 pub const MAX_PACKET: usize = 64 * 1024;
@@ -87,6 +87,9 @@ pub struct Start {
     /// Where the kernel begins, below the home.
     #[serde(default)]
     pub cwd: RelPath,
+    /// The user's groups at the Hub, for bounds that groups have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
 }
 
 /// The kinds of jail that can be asked for. (A kernel's engine is started by spawnd itself.)
@@ -203,6 +206,10 @@ pub enum LayerName {
     Pids,
     /// A limit on processor time.
     Cpu,
+    /// A share of a busy disk.
+    Io,
+    /// A limit on the size of the home.
+    Disk,
     /// File rules as a second wall.
     Landlock,
     /// The system call filter.
@@ -246,6 +253,8 @@ impl fmt::Display for LayerName {
             Self::Memory => "memory",
             Self::Pids => "pids",
             Self::Cpu => "cpu",
+            Self::Io => "io",
+            Self::Disk => "disk",
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
             Self::NoNewPrivs => "no_new_privs",
@@ -255,11 +264,13 @@ impl fmt::Display for LayerName {
     }
 }
 
-/// Whether a layer is in force: `"on"` or `"off: why"`.
+/// Whether a layer is in force: `"on"`, `"partly: how"` or `"off: why"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerState {
     /// In force.
     On,
+    /// In force by something weaker, and by what. Where the layer is required, this is not enough.
+    Partly(String),
     /// Not, and why.
     Off(String),
 }
@@ -276,6 +287,7 @@ impl fmt::Display for LayerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::On => f.write_str("on"),
+            Self::Partly(how) => write!(f, "partly: {how}"),
             Self::Off(why) => write!(f, "off: {why}"),
         }
     }
@@ -290,10 +302,13 @@ impl Serialize for LayerState {
 impl<'de> Deserialize<'de> for LayerState {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        match text.strip_prefix("off: ") {
-            Some(why) => Ok(Self::Off(why.to_owned())),
+        match text.split_once(": ") {
+            Some(("off", why)) => Ok(Self::Off(why.to_owned())),
+            Some(("partly", how)) => Ok(Self::Partly(how.to_owned())),
             None if text == "on" => Ok(Self::On),
-            None => Err(serde::de::Error::custom(format!("expected \"on\" or \"off: why\", not {text:?}"))),
+            _ => Err(serde::de::Error::custom(format!(
+                "expected \"on\", \"partly: how\" or \"off: why\", not {text:?}"
+            ))),
         }
     }
 }
@@ -382,6 +397,25 @@ pub struct Stats {
     pub oom_kills: Option<u64>,
 }
 
+impl Stats {
+    /// Of two, added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+        Self {
+            memory_bytes: sum(self.memory_bytes, other.memory_bytes),
+            memory_peak_bytes: sum(self.memory_peak_bytes, other.memory_peak_bytes),
+            memory_limit_bytes: sum(self.memory_limit_bytes, other.memory_limit_bytes),
+            cpu_usec: sum(self.cpu_usec, other.cpu_usec),
+            pids: sum(self.pids, other.pids),
+            oom_kills: sum(self.oom_kills, other.oom_kills),
+        }
+    }
+}
+
 /// How a jail ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exited {
@@ -389,8 +423,31 @@ pub struct Exited {
     pub code: Option<i32>,
     /// Signal that ended pid 1.
     pub signal: Option<i32>,
-    /// Whether the memory limit killed something in it.
+    /// Whether a memory limit killed something in it.
     pub oom: bool,
+    /// Why spawnd ended it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Most memory that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// The memory that it might have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// Why spawnd ended a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// Somebody asked for it.
+    Asked,
+    /// It used more memory than it may, where no cgroup holds it back.
+    Memory,
+    /// It lived for as long as it may.
+    Wall,
+    /// The user's home grew far beyond what it may be, where no quota holds it back.
+    Disk,
 }
 
 /// Answer to [`Request::FdTake`]: the tags, in the order of the descriptors.
@@ -441,6 +498,7 @@ mod tests {
                     profile: Profile::Kernel,
                     kernelspec: Some("carrel".parse().unwrap()),
                     cwd: "a/b".parse().unwrap(),
+                    groups: vec![],
                 }),
             ),
         ];

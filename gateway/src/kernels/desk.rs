@@ -128,6 +128,7 @@ impl Starter {
             profile: Profile::Desk,
             kernelspec: None,
             cwd: RelPath::home(),
+            groups: Vec::new(),
         };
         match self.spawnd.start(start).await {
             Ok((started, _pidfd)) => {

@@ -170,6 +170,7 @@ impl Kernels {
             profile: Profile::Kernel,
             kernelspec: Some(spec.parse().map_err(Error::internal)?),
             cwd,
+            groups: Vec::new(),
         };
         let started = async {
             let (started, _pidfd) = self.0.spawnd.start(start).await?;

@@ -5,6 +5,8 @@ pub(crate) mod folders;
 pub(crate) mod home;
 pub(crate) mod mode;
 pub(crate) mod probe;
+pub(crate) mod process;
+pub(crate) mod subid;
 pub(crate) mod uids;
 
 use gateway_spawnd::Refusal;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::settings::{Kernelspec, Limits, Settings};
-use gateway_spawnd::{Refusal, RelPath, UserName};
+use gateway_spawnd::limits::Of;
+use gateway_spawnd::settings::{Kernelspec, Settings};
+use gateway_spawnd::{Limits, Profile, Refusal, RelPath, UserName};
 
 /// Where our programs lie inside.
 pub(crate) const PROGRAMS: &str = "/opt/carrel/bin";
@@ -26,6 +27,46 @@ pub(crate) enum Kind {
     Desk,
     /// Engine.
     Engine,
+    /// A whole Python server.
+    Classic,
+    /// A service.
+    Service,
+}
+
+impl Kind {
+    /// Terminals at once. All jails of a host share one pool of some thousands.
+    pub(crate) fn ptys(self) -> u32 {
+        match self {
+            Self::Kernel | Self::Service => 16,
+            Self::Engine => 1,
+            Self::Desk | Self::Classic => 96,
+        }
+    }
+
+    /// Whether it has a place of its own for sockets and connection files.
+    pub(crate) fn has_runtime(self) -> bool {
+        matches!(self, Self::Kernel | Self::Classic | Self::Service)
+    }
+
+    /// Under which name its bounds stand in the settings.
+    pub(crate) fn of(self) -> Of {
+        match self {
+            Self::Kernel => Of::Kernel,
+            Self::Desk => Of::Desk,
+            Self::Engine => Of::Engine,
+            Self::Classic => Of::Classic,
+            Self::Service => Of::Service,
+        }
+    }
+}
+
+impl From<Profile> for Kind {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Kernel => Self::Kernel,
+            Profile::Desk => Self::Desk,
+        }
+    }
 }
 
 /// What will run, in words of the inside.
@@ -87,13 +128,21 @@ impl Places {
     }
 }
 
+/// Whose jail, and within which bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Whose {
+    pub(crate) user: UserName,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) limits: Limits,
+}
+
 /// A kernel below its shim.
 pub(crate) fn kernel(
     settings: &Settings,
     spec: &Kernelspec,
     places: &Places,
-    user: &UserName,
-    ids: (u32, u32),
+    whose: Whose,
     cwd: &RelPath,
 ) -> Result<Plan, Refusal> {
     if spec.argv.is_empty() {
@@ -108,7 +157,7 @@ pub(crate) fn kernel(
         "--".into(),
     ];
     argv.extend(spec.argv.iter().cloned());
-    let mut env = common(places, user);
+    let mut env = common(places, &whose.user);
     env.push(("JUPYTER_RUNTIME_DIR".into(), text(&places.kernel)));
     let engine = settings.programs.engine.is_some();
     if engine {
@@ -121,28 +170,18 @@ pub(crate) fn kernel(
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }
-    let limits = settings.kernel_limits.clone();
-    Ok(Plan { kind: Kind::Kernel, user: user.clone(), uid: ids.0, gid: ids.1, argv, env, limits, engine })
+    Ok(Plan { engine, ..plan(Kind::Kernel, whose, argv, env) })
 }
 
 /// A user's desk.
-pub(crate) fn desk(settings: &Settings, places: &Places, user: &UserName, ids: (u32, u32)) -> Plan {
-    let mut env = common(places, user);
+pub(crate) fn desk(places: &Places, whose: Whose) -> Plan {
+    let mut env = common(places, &whose.user);
     env.push(("SHELL".into(), "/bin/bash".into()));
-    Plan {
-        kind: Kind::Desk,
-        user: user.clone(),
-        uid: ids.0,
-        gid: ids.1,
-        argv: vec![text(&places.desk)],
-        env,
-        limits: settings.desk_limits.clone(),
-        engine: false,
-    }
+    plan(Kind::Desk, whose, vec![text(&places.desk)], env)
 }
 
 /// A kernel's engine.
-pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids: (u32, u32)) -> Plan {
+pub(crate) fn engine(places: &Places, whose: Whose) -> Plan {
     let argv = vec![
         text(&places.engine_program),
         "serve".into(),
@@ -151,16 +190,13 @@ pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids:
         "--scratch".into(),
         text(&places.scratch),
     ];
-    Plan {
-        kind: Kind::Engine,
-        user: user.clone(),
-        uid: ids.0,
-        gid: ids.1,
-        argv,
-        env: common(places, user),
-        limits: settings.engine_limits.clone(),
-        engine: false,
-    }
+    let env = common(places, &whose.user);
+    plan(Kind::Engine, whose, argv, env)
+}
+
+fn plan(kind: Kind, whose: Whose, argv: Vec<String>, env: Vec<(String, String)>) -> Plan {
+    let Whose { user, uid, gid, limits } = whose;
+    Plan { kind, user, uid, gid, argv, env, limits, engine: false }
 }
 
 fn common(places: &Places, user: &UserName) -> Vec<(String, String)> {
@@ -193,6 +229,10 @@ mod tests {
         Settings::new("/run/x".into(), "/var/x".into(), 1, 1, programs)
     }
 
+    fn whose(user: &UserName) -> Whose {
+        Whose { user: user.clone(), uid: 5, gid: 6, limits: Limits::kernel() }
+    }
+
     fn value<'a>(plan: &'a Plan, name: &str) -> Option<&'a str> {
         plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -207,7 +247,7 @@ mod tests {
             paths: vec![],
         };
         let cwd = "a/b".parse().unwrap();
-        let plan = kernel(&settings(), &spec, &Places::inside(&user), &user, (5, 6), &cwd).unwrap();
+        let plan = kernel(&settings(), &spec, &Places::inside(&user), whose(&user), &cwd).unwrap();
         assert_eq!(
             plan.argv,
             [
@@ -227,7 +267,7 @@ mod tests {
         assert_eq!(value(&plan, "CARREL_ENGINE"), Some("grpc+unix:///run/engine/engine.sock"));
         assert_eq!(plan.env.iter().filter(|(name, _)| name == "LANG").count(), 1);
         assert!(
-            kernel(&settings(), &Kernelspec::default(), &Places::inside(&user), &user, (5, 6), &cwd).is_err()
+            kernel(&settings(), &Kernelspec::default(), &Places::inside(&user), whose(&user), &cwd).is_err()
         );
     }
 
@@ -235,10 +275,10 @@ mod tests {
     fn desk_and_engine_have_their_own_arguments_and_no_kernel_environment() {
         let user: UserName = "ada".parse().unwrap();
         let places = Places::inside(&user);
-        let desk = desk(&settings(), &places, &user, (5, 6));
+        let desk = desk(&places, whose(&user));
         assert_eq!(desk.argv, ["/opt/carrel/bin/carrel-desk"]);
         assert_eq!(value(&desk, "CARREL_ENGINE"), None);
-        let engine = engine(&settings(), &places, &user, (5, 6));
+        let engine = engine(&places, whose(&user));
         assert_eq!(
             engine.argv,
             [

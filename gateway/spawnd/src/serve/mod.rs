@@ -1,10 +1,14 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
+pub(crate) mod adopt;
+pub(crate) mod build;
 pub(crate) mod engine;
 pub(crate) mod jails;
 pub(crate) mod lines;
+pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod store;
+pub(crate) mod users;
 pub(crate) mod workshop;
 
 use std::collections::BTreeMap;
@@ -14,25 +18,34 @@ use std::time::{Duration, Instant};
 
 use gateway_spawnd::packet::{self, Received};
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::{Hello, JailId, Refusal, Settings};
+use gateway_spawnd::{Hello, JailId, Reason, Refusal, Settings, UserName};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::Timespec;
 use serde_json::json;
 
+use crate::host::cgroup::Cgroups;
 use crate::host::folders::{Folders, me};
+use crate::host::process;
 use crate::host::uids::UidTable;
 use crate::jail::start::Workshop;
+use crate::keeper::{Held, Keeper};
 use crate::log;
 use crate::sys::Signals;
 use jails::{Jail, Which};
 use store::{Exits, FdStore};
+use users::User;
 use workshop::Views;
 
 /// The most connections to the control socket.
 const MAX_CLIENTS: usize = 64;
+
+/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is, and spawnd's user namespace.
+pub(crate) const KEPT_FD: &str = "fd/";
+pub(crate) const KEPT_ENGINE: &str = "engine/";
+pub(crate) const KEPT_NAMESPACE: &str = "namespace";
 
 /// Everything that spawnd holds.
 pub(crate) struct Server {
@@ -40,6 +53,7 @@ pub(crate) struct Server {
     pub(crate) shop: Workshop,
     pub(crate) views: Views,
     pub(crate) folders: Folders,
+    pub(crate) cgroups: Cgroups,
     /// None where all jails share a uid.
     pub(crate) uids: Option<UidTable>,
     pub(crate) hello: Hello,
@@ -50,8 +64,12 @@ pub(crate) struct Server {
     /// Processes that spoke to us and still run, by pid.
     pub(crate) peers: BTreeMap<i32, OwnedFd>,
     pub(crate) jails: BTreeMap<JailId, Jail>,
+    /// Whose jails these are.
+    pub(crate) users: BTreeMap<UserName, User>,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
+    /// Holds descriptors for the next spawnd.
+    pub(crate) keeper: Keeper,
     /// Ends with the last jail.
     pub(crate) draining: bool,
     /// Ends with the last jail, and starts no more.
@@ -82,7 +100,12 @@ enum Token {
 impl Server {
     /// Serves until told to end and no jail is left.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        while !((self.draining || self.stopping) && self.jails.is_empty()) {
+        loop {
+            self.look_again();
+            self.bury(Instant::now());
+            if (self.draining || self.stopping) && self.jails.is_empty() {
+                break;
+            }
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -94,7 +117,6 @@ impl Server {
                     Token::Wake(id) => self.wake_engine(&id),
                 }
             }
-            self.bury(Instant::now());
         }
         // The lock stays: removing it could let two successors in.
         let _ = std::fs::remove_file(self.settings.socket());
@@ -118,15 +140,14 @@ impl Server {
         }
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
-                tokens.push(Token::Ended(id.clone(), which));
-                fds.push(PollFd::new(&process.process.pidfd, PollFlags::IN));
-                if process.talks {
-                    tokens.push(Token::Said(id.clone(), which));
-                    fds.push(PollFd::new(&process.process.log, PollFlags::IN));
+                if process.unreaped.is_none() {
+                    tokens.push(Token::Ended(id.clone(), which));
+                    fds.push(PollFd::new(&process.process.pidfd, PollFlags::IN));
                 }
+                tokens.push(Token::Said(id.clone(), which));
+                fds.push(PollFd::new(&process.log, PollFlags::IN));
             }
-            let wanted = [jail.engine_due(now), jail.burial_due(now)];
-            for due in wanted.into_iter().flatten() {
+            if let Some(due) = jail.due(now) {
                 patience = Some(patience.map_or(due, |least| least.min(due)));
             }
             if let Some(listener) = jail.sleeping_engine(now) {
@@ -155,7 +176,7 @@ impl Server {
     pub(crate) fn stop_all(&mut self) {
         self.stopping = true;
         for jail in self.jails.values_mut() {
-            jail.kill();
+            jail.kill(Some(Reason::Asked));
         }
     }
 
@@ -202,6 +223,25 @@ impl Server {
             }
             Ok(Received::Closed) | Err(_) => {
                 self.clients.remove(&key);
+            }
+        }
+    }
+
+    /// What gateways had left with the spawnd before this one. A gateway that has ended since is treated as one that ends now.
+    pub(crate) fn take_back(&mut self, held: BTreeMap<String, Held>) {
+        for (tag, Held { note, fd }) in held {
+            let tag = tag.strip_prefix(KEPT_FD).map(str::to_owned);
+            let owner: Option<(i32, u64)> = serde_json::from_str(&note).ok();
+            if let (Some(tag), Some((pid, born))) = (tag, owner) {
+                // It was within the bounds when it was put.
+                let _ = self.store.put(pid, tag, fd);
+                let alive = Pid::from_raw(pid).and_then(|pid| process::find(pid, born));
+                match alive {
+                    Some(pidfd) => {
+                        self.peers.insert(pid, pidfd);
+                    }
+                    None => self.peer_ended(pid),
+                }
             }
         }
     }

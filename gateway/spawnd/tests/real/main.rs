@@ -6,4 +6,6 @@ mod common;
 #[cfg(test)]
 mod jails;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod service;

@@ -1,0 +1,128 @@
+//! Jails that outlived the spawnd that started them are taken over; what is left of others is ended.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use gateway_spawnd::{Exited, JailId, Refusal};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use serde_json::json;
+
+use super::{KEPT_ENGINE, Server};
+use super::build::log_pipe;
+use super::engine::Engine;
+use super::jails::{Jail, Running};
+use super::record::{Former, Record};
+use crate::host::cgroup::Group;
+use crate::host::internal;
+use crate::jail::plan::Kind;
+use crate::jail::start::Process;
+use crate::keeper::Held;
+use crate::log;
+
+impl Server {
+    /// Once, before the first request.
+    pub(crate) fn adopt(&mut self, former: Vec<Former>, held: &mut BTreeMap<String, Held>) {
+        for Former { id, record, main, engine } in former {
+            let alive = main.is_some();
+            self.meet_user(&record.user, &record.groups);
+            let listener = held.remove(&format!("{KEPT_ENGINE}{id}")).map(|held| held.fd);
+            match self.take_over(&id, record, main, engine, listener) {
+                Ok(jail) => {
+                    log::info("jail.adopted", json!({ "id": id, "user": jail.user, "pid": jail.pid, "alive": alive }));
+                    self.jails.insert(id, jail);
+                }
+                // Its folder is damaged; the sweep ends what is in its group.
+                Err(refusal) => log::warn("jail.lost", json!({ "id": id, "error": refusal.message })),
+            }
+        }
+        let groups = self.jails.values().flat_map(|jail| {
+            let running = jail.processes().map(|(_, running)| &running.group);
+            running.chain(&jail.graves).flat_map(Group::folders).cloned().collect::<Vec<PathBuf>>()
+        });
+        self.cgroups.sweep(&groups.collect());
+        let Self { folders, jails, .. } = self;
+        folders.sweep(&|name| name.parse().is_ok_and(|id: JailId| jails.contains_key(&id)));
+    }
+
+    fn take_over(
+        &self,
+        id: &JailId,
+        record: Record,
+        main: Option<Process>,
+        engine: Option<Process>,
+        listener: Option<OwnedFd>,
+    ) -> Result<Jail, Refusal> {
+        let now = Instant::now();
+        let open = |parent: &OwnedFd, name: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(parent, name, flags, Mode::empty())
+        };
+        let os = |error: Errno| internal("opening the folders of a jail", &error);
+        let folder = open(&self.folders.jails, id.as_str()).map_err(os)?;
+        let running = |process: Process, group: &Group, log: &str| -> Result<Running, Refusal> {
+            let (log, _) = log_pipe(&folder, log)?;
+            Ok(Running::new(process, group.clone(), log, now))
+        };
+        let mut graves = Vec::new();
+        let pid = record.main.pid;
+        let main = main.map(|process| running(process, &record.main.group, "log")).transpose()?;
+        let mut exited = Exited::default();
+        if main.is_none() {
+            exited.oom = record.main.group.stats().oom_kills.is_some_and(|kills| kills > 0);
+            graves.push(record.main.group);
+        }
+        let engine = match open(&folder, "engine") {
+            Err(Errno::NOENT) => None,
+            opened => {
+                let scratch = open(&self.folders.scratch, id.as_str()).map_err(os)?;
+                let kept = opened.map_err(os)?;
+                let group = record.engine.map(|engine| engine.group);
+                let process = match (engine, group) {
+                    (Some(process), Some(group)) => Some(running(process, &group, "log.engine")?),
+                    (_, group) => {
+                        graves.extend(group);
+                        None
+                    }
+                };
+                let mut engine = Engine { listener, running: process, ..Engine::new(kept, scratch) };
+                engine.listen((record.uid, record.gid))?;
+                engine.keep(&self.keeper, id);
+                Some(engine)
+            }
+        };
+        let limits = self.settings.limits.of_jail(
+            Kind::from(record.profile).of(),
+            &record.user,
+            &record.groups,
+        );
+        let mut jail = Jail {
+            user: record.user,
+            groups: record.groups,
+            uid: record.uid,
+            gid: record.gid,
+            profile: record.profile,
+            kernelspec: record.kernelspec,
+            started_ms: record.started_ms,
+            layers: record.layers,
+            socket: record.socket,
+            pid,
+            folder: rustix::io::dup(folder.as_fd()).map_err(os)?,
+            main,
+            engine,
+            wall: limits.wall_seconds.map(Duration::from_secs),
+            ending: false,
+            reason: None,
+            exited,
+            graves,
+            dead_since: None,
+            waiters: Vec::new(),
+        };
+        if jail.main.is_none() {
+            jail.kill(None);
+        }
+        Ok(jail)
+    }
+}
