@@ -112,7 +112,8 @@ pub(crate) fn keep(silence: &dyn Fn() -> io::Result<()>) -> io::Result<Kept> {
     let mut held = BTreeMap::new();
     let mut pause = PAUSE;
     loop {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let begun = Instant::now();
         let Some(child) = sys::fork()? else {
             sys::unblock_signals()?;
@@ -141,9 +142,9 @@ pub(crate) fn keep(silence: &dyn Fn() -> io::Result<()>) -> io::Result<Kept> {
 }
 
 fn hand_over(channel: &OwnedFd, held: &BTreeMap<String, Held>) {
-    let words = held.iter().map(|(tag, held)| {
-        (Word::Hold { tag: tag.clone(), note: held.note.clone() }, vec![held.fd.as_fd()])
-    });
+    let words = held
+        .iter()
+        .map(|(tag, held)| (Word::Hold { tag: tag.clone(), note: held.note.clone() }, vec![held.fd.as_fd()]));
     for (word, fds) in words.chain([(Word::Ready, vec![])]) {
         // If it is gone already its end says so.
         let _ = serde_json::to_vec(&word).map(|bytes| packet::send(channel, &bytes, &fds, false));

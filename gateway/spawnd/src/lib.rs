@@ -17,7 +17,7 @@ pub use launch::{LaunchError, launch};
 pub use limits::{LimitTables, Limits, Together};
 pub use names::{GroupName, JailId, RelPath, SpecId, UserName};
 pub use protocol::{
-    ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal, Reply,
-    Request, ShutdownJails, Start, Started, Stats,
+    ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal,
+    Reply, Request, ShutdownJails, Start, Started, Stats,
 };
 pub use settings::{Kernelspec, ModePreference, Programs, Settings};

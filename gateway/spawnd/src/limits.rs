@@ -291,10 +291,11 @@ impl LimitTables {
     }
 
     fn of_groups(&self, of: Of, groups: &[GroupName]) -> Change {
-        let theirs =
-            self.rules.iter().filter(|rule| rule.of == of).filter(
-                |rule| matches!(&rule.who, Who::Group(group) if groups.contains(group)),
-            );
+        let theirs = self
+            .rules
+            .iter()
+            .filter(|rule| rule.of == of)
+            .filter(|rule| matches!(&rule.who, Who::Group(group) if groups.contains(group)));
         theirs.fold(Change::default(), |best, rule| best.or_more(&rule.change))
     }
 

@@ -24,12 +24,7 @@ pub(crate) fn namespaces(mode: Mode) -> LayerReport {
 }
 
 /// All layers, for `hello` and for the report of a host.
-pub(crate) fn all(
-    mode: Mode,
-    given: &LayerReport,
-    cgroups: &Cgroups,
-    filter: &BpfProgram,
-) -> LayerReport {
+pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &BpfProgram) -> LayerReport {
     let mut layers = given.clone();
     layers.extend(cgroups.layers());
     let namespace = |flag| match mode {
@@ -45,7 +40,9 @@ pub(crate) fn all(
             set_no_new_privs(true)?;
             match walls::confine(&[]).map_err(io::Error::other)? {
                 LayerState::On => Ok(()),
-                LayerState::Off(_) | LayerState::Partly(_) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+                LayerState::Off(_) | LayerState::Partly(_) => {
+                    Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+                }
             }
         }),
     );

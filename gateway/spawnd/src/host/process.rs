@@ -7,8 +7,8 @@ use std::time::Duration;
 use gateway_spawnd::Exited;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::sys;
@@ -101,7 +101,11 @@ mod tests {
 
     #[test]
     fn an_end_is_told_once_it_has_come() {
-        let mut child = std::process::Command::new("/bin/sh").args(["-c", "read x; exit 7"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read x; exit 7"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let pid = Pid::from_child(&child);
         let pidfd = find(pid, birth(pid)).unwrap();
         assert_eq!(end(&pidfd), End::NotYet);

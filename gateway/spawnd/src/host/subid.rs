@@ -139,7 +139,10 @@ mod tests {
         let common = |subuid: &str, subgid: &str| common(subuid, subgid, "ada", 1000);
         assert_eq!(common("ada:100000:65536\n", "ada:100000:65536\n"), Some(100_000..165_536));
         assert_eq!(common("1000:200000:1000\n", "ada:200500:1000\n"), Some(200_500..201_000));
-        assert_eq!(common("ada:1:9\nada:300000:100\nada:400000:5000", "ada:0:999999999"), Some(400_000..405_000));
+        assert_eq!(
+            common("ada:1:9\nada:300000:100\nada:400000:5000", "ada:0:999999999"),
+            Some(400_000..405_000)
+        );
         assert_eq!(common("bob:100000:65536", "ada:100000:65536"), None);
         assert_eq!(common("ada:100000:10", "ada:100000:10"), None);
         assert_eq!(common("ada:500:5000", "ada:500:5000"), None, "the system's own ids");
@@ -148,7 +151,10 @@ mod tests {
 
     #[test]
     fn names_and_maps_are_read() {
-        assert_eq!(name_of("root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh\n", 1000).as_deref(), Some("ada"));
+        assert_eq!(
+            name_of("root:x:0:0::/:/bin/sh\nada:x:1000:1000::/:/bin/sh\n", 1000).as_deref(),
+            Some("ada")
+        );
         assert_eq!(name_of("junk\n", 1000), None);
         let map = "      1000       1000          1\n    100000     100000      65536\n";
         assert_eq!(mapped(map), Some(100_000..165_536));

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::limits::Of;
+use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::settings::{Kernelspec, Settings};
 use gateway_spawnd::{Limits, Profile, Refusal, RelPath, UserName};
 

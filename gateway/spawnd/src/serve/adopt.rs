@@ -10,11 +10,11 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::{KEPT_ENGINE, Server};
 use super::build::log_pipe;
 use super::engine::Engine;
 use super::jails::{Jail, Running};
 use super::record::{Former, Record};
+use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::internal;
 use crate::jail::plan::Kind;
@@ -31,7 +31,10 @@ impl Server {
             let listener = held.remove(&format!("{KEPT_ENGINE}{id}")).map(|held| held.fd);
             match self.take_over(&id, record, main, engine, listener) {
                 Ok(jail) => {
-                    log::info("jail.adopted", json!({ "id": id, "user": jail.user, "pid": jail.pid, "alive": alive }));
+                    log::info(
+                        "jail.adopted",
+                        json!({ "id": id, "user": jail.user, "pid": jail.pid, "alive": alive }),
+                    );
                     self.jails.insert(id, jail);
                 }
                 // Its folder is damaged; the sweep ends what is in its group.
@@ -93,11 +96,8 @@ impl Server {
                 Some(engine)
             }
         };
-        let limits = self.settings.limits.of_jail(
-            Kind::from(record.profile).of(),
-            &record.user,
-            &record.groups,
-        );
+        let limits =
+            self.settings.limits.of_jail(Kind::from(record.profile).of(), &record.user, &record.groups);
         let mut jail = Jail {
             user: record.user,
             groups: record.groups,

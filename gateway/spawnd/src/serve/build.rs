@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use serde_json::json;
 
-use super::{KEPT_ENGINE, Server};
 use super::engine::Engine;
 use super::jails::{Jail, Running, cgroup_leaf, places};
 use super::users::User;
 use super::workshop::listening;
+use super::{KEPT_ENGINE, Server};
 use crate::host::folders::{make_folder, me, remove_tree};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};

@@ -8,11 +8,11 @@ use gateway_spawnd::{JailId, Refusal};
 use rustix::net::SocketType;
 use serde_json::json;
 
-use super::{KEPT_ENGINE, Server};
 use super::build::log_pipe;
 use super::jails::{Running, cgroup_leaf, places};
 use super::users::User;
 use super::workshop::listening;
+use super::{KEPT_ENGINE, Server};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};
 use crate::jail::start::{self, Order};

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::json;
 
-use super::{KEPT_ENGINE, Server};
 use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
+use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::folders::{Folders, remove_tree};
 use crate::host::process::{self, End};
@@ -139,8 +139,7 @@ impl Jail {
 
     /// When to look at it again though nothing happens: an engine that rests may be woken, groups may have become empty, its time may be over.
     pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
-        let engine =
-            self.engine.as_ref().filter(|engine| !self.ending && engine.running.is_none());
+        let engine = self.engine.as_ref().filter(|engine| !self.ending && engine.running.is_none());
         let rested = engine.and_then(|engine| engine.pace.rest(now));
         let unreaped = self.processes().any(|(_, running)| running.unreaped.is_some());
         let buried = (self.dead_since.is_some() || unreaped).then_some(BURIAL_STEP);

@@ -22,10 +22,10 @@ use crate::host::mode::{self, Ids, Living};
 use crate::host::uids::UidTable;
 use crate::host::{internal, probe, refused};
 use crate::jail::filter;
-use crate::keeper::Keeper;
 use crate::jail::plan::Kind;
 use crate::jail::start::Workshop;
 use crate::jail::view::{self, View, Wants};
+use crate::keeper::Keeper;
 use crate::log;
 
 /// The views by kind; one that could not be built says why when it is wanted.
@@ -127,7 +127,8 @@ fn views(settings: &Settings, mode: Mode) -> Views {
         if mode == Mode::Degraded {
             return Err("mode is degraded".to_owned());
         }
-        let made = fs::create_dir_all(&folder).map_err(|error| format!("making {}: {error}", folder.display()));
+        let made =
+            fs::create_dir_all(&folder).map_err(|error| format!("making {}: {error}", folder.display()));
         let built = made.and_then(|()| view::build(&folder, settings, &wants));
         if let Err(why) = &built {
             log::warn("view", json!({ "view": name, "error": why }));

@@ -16,7 +16,10 @@ fn jails_outlive_a_killed_spawnd_and_its_successor_rules_them() {
         let gone = spawnd.kernel("bob", "k-2");
         let desk = Start { profile: Profile::Desk, kernelspec: None, ..crate::common::kernel("ada", "d-1") };
         spawnd.client.start(desk).unwrap();
-        assert_eq!(spawnd.python("k-1", "open('/home/ada/kept', 'w').write('x'); os.environ['A'] = 'b'; print(1)"), "1");
+        assert_eq!(
+            spawnd.python("k-1", "open('/home/ada/kept', 'w').write('x'); os.environ['A'] = 'b'; print(1)"),
+            "1"
+        );
         let before = spawnd.client.list().unwrap();
         spawnd.kill();
         // It works while there is no spawnd, and one that ends now is not forgotten.
@@ -195,7 +198,8 @@ print(s.makefile('rb').read().decode()[:8])"#;
         assert_eq!(std::io::Read::read(&mut &near, &mut [0]).unwrap(), 0, "the very socket");
         // Without its keeper it serves on, and its successor, started by hand, is none the wiser.
         let keeper = fs::read_to_string(format!("/proc/{}/stat", hello.pid)).unwrap();
-        let keeper: i32 = keeper.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+        let keeper: i32 =
+            keeper.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
         assert_eq!(fs::read_to_string(format!("/proc/{keeper}/comm")).unwrap().trim(), "spawnd-keeper");
         assert_eq!(unsafe_kill(keeper), 0);
         assert_eq!(client.list().unwrap().len(), 1);

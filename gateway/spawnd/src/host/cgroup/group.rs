@@ -10,7 +10,7 @@ use gateway_spawnd::{LayerReport, LayerState, Stats};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::writes::{Bounds, CONTROLLERS, Version, Write, writes};
+use super::writes::{Bounds, CONTROLLERS, Version, Write, first_writes, writes};
 
 /// One jail's or one user's group; on version 1 a folder for each controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +34,17 @@ impl Group {
         self.v1.iter().map(|folder| open(folder).map(OwnedFd::from)).collect()
     }
 
-    /// Sets what is bounded, and says which bounds are in force.
-    pub(crate) fn bound(&self, bounds: &Bounds, all: bool) -> LayerReport {
+    /// Sets what is bounded, and says which bounds are in force. In a new group nothing needs to be lifted.
+    pub(crate) fn bound(&self, bounds: &Bounds, new: bool) -> LayerReport {
         let mut report = LayerReport::new();
         for (layer, v2, v1) in CONTROLLERS {
             let place = self.controllers.get(v2).or_else(|| self.controllers.get(v1));
             let state = match place {
+                None if !bounds.limits(layer) => LayerState::Off(NO_LIMIT.into()),
                 None => LayerState::Off("the host gives no such controller".into()),
-                Some((folder, version)) if all || bounds.limits(layer) => {
-                    let done = apply(folder, &writes(layer, *version, bounds));
+                Some((folder, version)) if !new || bounds.limits(layer) => {
+                    let plan = if new { first_writes } else { writes };
+                    let done = apply(folder, &plan(layer, *version, bounds));
                     match (done, bounds.limits(layer)) {
                         (Err(error), _) => LayerState::Off(error.to_string()),
                         (Ok(()), true) => LayerState::On,
@@ -94,11 +96,27 @@ impl Group {
         }
     }
 
+    /// Moves all that runs here into further version 1 folders too. Children of a process that is moved are born where it is.
+    pub(super) fn move_into(&self, folders: &[PathBuf]) {
+        for folder in folders {
+            loop {
+                let there = pids(folder);
+                let missing: Vec<Pid> =
+                    self.processes().into_iter().filter(|pid| !there.contains(pid)).collect();
+                let moved = missing.iter().filter(|pid| {
+                    // One that has just ended is no matter.
+                    fs::write(folder.join("cgroup.procs"), pid.to_string()).is_ok()
+                });
+                if moved.count() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
     /// The processes in it, as spawnd counts.
     pub(crate) fn processes(&self) -> Vec<Pid> {
-        let Some(folder) = self.v2.as_ref().or_else(|| self.v1.first()) else { return Vec::new() };
-        let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+        self.v2.as_ref().or_else(|| self.v1.first()).map(|folder| pids(folder)).unwrap_or_default()
     }
 
     /// Kills whatever is in it.
@@ -127,6 +145,11 @@ impl Group {
 }
 
 const NO_LIMIT: &str = "no limit is set";
+
+fn pids(folder: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+}
 
 pub(super) fn remove(folder: &Path) -> bool {
     match fs::remove_dir(folder) {
@@ -177,10 +200,14 @@ mod tests {
         let controllers = [("memory".to_owned(), place()), ("cpu".to_owned(), place())].into();
         let group = Group { controllers, ..Group::default() };
         let bounds = Bounds { cpu: Some(1.5), ..Bounds::default() };
-        let report = group.bound(&bounds, false);
+        let report = group.bound(&bounds, true);
         assert_eq!(report[&LayerName::Cpu], LayerState::On);
         assert_eq!(report[&LayerName::Memory], LayerState::Off("no limit is set".into()));
-        assert!(matches!(&report[&LayerName::Pids], LayerState::Off(why) if why.contains("no such controller")));
+        assert_eq!(report[&LayerName::Pids], LayerState::Off("no limit is set".into()));
+        let wanted = group.bound(&Bounds { pids: Some(1), ..Bounds::default() }, true);
+        assert!(
+            matches!(&wanted[&LayerName::Pids], LayerState::Off(why) if why.contains("no such controller"))
+        );
         assert_eq!(fs::read_to_string(dir.path().join("cpu.max")).unwrap(), "150000 100000");
         assert!(!dir.path().join("memory.max").exists(), "what is not bounded is not touched in a new group");
         fs::write(dir.path().join("memory.events"), "oom 3\noom_kill 2\n").unwrap();
@@ -199,7 +226,9 @@ mod tests {
         fs::create_dir(dir.path().join("pids.max")).unwrap();
         let controllers = [("pids".to_owned(), (dir.path().to_owned(), Version::V1))].into();
         let group = Group { controllers, ..Group::default() };
-        let report = group.bound(&Bounds { pids: Some(3), ..Bounds::default() }, false);
-        assert!(matches!(&report[&LayerName::Pids], LayerState::Off(why) if why.contains("writing pids.max")));
+        let report = group.bound(&Bounds { pids: Some(3), ..Bounds::default() }, true);
+        assert!(
+            matches!(&report[&LayerName::Pids], LayerState::Off(why) if why.contains("writing pids.max"))
+        );
     }
 }

@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::log;
 use find::{enable, find_v1, find_v2, make, parse_mounts, parse_own};
 pub(crate) use group::Group;
-use writes::{CONTROLLERS, Version};
 pub(crate) use writes::Bounds;
+use writes::{CONTROLLERS, Version};
 
 /// What the host gives.
 pub(crate) struct Cgroups {
@@ -52,10 +52,9 @@ impl Cgroups {
                 None => match &v2 {
                     Ok((_, controllers)) if controllers.contains(&modern) => {}
                     Ok(_) => {
-                        found.missing.insert(
-                            layer,
-                            format!("this host's cgroups have no {modern} controller for us"),
-                        );
+                        found
+                            .missing
+                            .insert(layer, format!("this host's cgroups have no {modern} controller for us"));
                     }
                     Err(why) => {
                         found.missing.insert(layer, why.clone());
@@ -79,15 +78,15 @@ impl Cgroups {
 
     /// The group that all jails of a user are in, with its bounds.
     pub(crate) fn user(&self, user: &UserName, bounds: &Bounds) -> Group {
-        let (group, _) = self.make(Path::new(&user_folder(user)), true);
+        let (group, _) = self.make(Path::new(&user_folder(user)), bounds, Part::Whole);
         group.bound(bounds, true);
         group
     }
 
     /// Makes a jail's leaf below its user's group, and says which bounds are in force in it.
     pub(crate) fn leaf(&self, user: &UserName, leaf: &str, bounds: &Bounds) -> (Group, LayerReport) {
-        let (group, failed) = self.make(&Path::new(&user_folder(user)).join(leaf), false);
-        let mut report = group.bound(bounds, false);
+        let (group, failed) = self.make(&Path::new(&user_folder(user)).join(leaf), bounds, Part::Leaf);
+        let mut report = group.bound(bounds, true);
         for (layer, modern, old) in CONTROLLERS {
             let why = self.missing.get(&layer).or_else(|| failed.get(modern)).or_else(|| failed.get(old));
             if let Some(why) = why {
@@ -97,12 +96,18 @@ impl Cgroups {
         (group, report)
     }
 
-    fn make(&self, path: &Path, divides: bool) -> (Group, BTreeMap<&'static str, String>) {
+    /// A folder for each controller that is needed.
+    fn make(&self, path: &Path, bounds: &Bounds, part: Part) -> (Group, BTreeMap<&'static str, String>) {
         let (mut group, mut failed) = (Group::default(), BTreeMap::new());
         for (controller, base) in &self.v1 {
+            let layer = CONTROLLERS.iter().find(|(_, _, old)| old == controller).map(|(layer, ..)| *layer);
+            // Processor time is counted per jail.
+            if !layer.map_or(part == Part::Leaf, |layer| bounds.needs(layer)) {
+                continue;
+            }
             let folder = base.join(path);
             // With its parents: somebody may have tidied them away while no jail ran.
-            match fs::create_dir_all(&folder) {
+            match fs::create_dir(&folder).or_else(|_| fs::create_dir_all(&folder)) {
                 Ok(()) => {
                     group.controllers.insert((*controller).to_owned(), (folder.clone(), Version::V1));
                     group.v1.push(folder);
@@ -115,16 +120,13 @@ impl Cgroups {
         if let Some((base, controllers)) = &self.v2 {
             let folder = base.join(path);
             let made = make(base).and_then(|()| make(&folder)).and_then(|()| {
-                // Idempotent, and cheap beside the rest.
-                let mut own = controllers.iter().filter(|_| divides);
-                own.try_for_each(|controller| enable(&folder, controller, false))
+                let mut divided = controllers.iter().filter(|_| part == Part::Whole);
+                divided.try_for_each(|controller| enable(&folder, controller, false))
             });
             match made {
                 Ok(()) => {
                     for controller in controllers.iter().filter(|name| !self.v1.contains_key(*name)) {
-                        group
-                            .controllers
-                            .insert((*controller).to_owned(), (folder.clone(), Version::V2));
+                        group.controllers.insert((*controller).to_owned(), (folder.clone(), Version::V2));
                     }
                     group.v2 = Some(folder);
                 }
@@ -132,6 +134,31 @@ impl Cgroups {
             }
         }
         (group, failed)
+    }
+
+    /// Sets other bounds while processes run in the group. A controller that was not needed so far is taken up with all of them.
+    pub(crate) fn rebound(
+        &self,
+        user: &UserName,
+        leaf: Option<&str>,
+        group: &mut Group,
+        bounds: &Bounds,
+    ) -> LayerReport {
+        let (path, part) = match leaf {
+            Some(leaf) => (Path::new(&user_folder(user)).join(leaf), Part::Leaf),
+            None => (PathBuf::from(user_folder(user)), Part::Whole),
+        };
+        let (wanted, _) = self.make(&path, bounds, part);
+        let new: Vec<PathBuf> =
+            wanted.v1.iter().filter(|folder| !group.v1.contains(folder)).cloned().collect();
+        if part == Part::Leaf && !new.is_empty() {
+            group.move_into(&new);
+        }
+        group.controllers.extend(wanted.controllers);
+        group.v1.extend(new);
+        let mut report = group.bound(bounds, false);
+        report.extend(self.missing.iter().map(|(layer, why)| (*layer, LayerState::Off(why.clone()))));
+        report
     }
 
     /// Ends and removes what a killed spawnd left behind, except what living jails are in.
@@ -160,6 +187,13 @@ impl Drop for Cgroups {
             let _ = fs::remove_dir(base);
         }
     }
+}
+
+/// A user's group, which is divided, or a jail's, which has processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Leaf,
 }
 
 fn user_folder(user: &UserName) -> String {

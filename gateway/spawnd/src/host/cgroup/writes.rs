@@ -56,6 +56,11 @@ impl Bounds {
         }
     }
 
+    /// Whether a group needs this controller: what is taken up by a group cannot be counted in it later, what is only divided can.
+    pub(crate) fn needs(&self, layer: LayerName) -> bool {
+        matches!(layer, LayerName::Memory | LayerName::Pids) || self.limits(layer)
+    }
+
     /// Whether this one is bounded at all.
     pub(crate) fn limits(&self, layer: LayerName) -> bool {
         match layer {
@@ -87,6 +92,21 @@ pub(crate) struct Write {
 
 /// What brings these bounds about, whatever held before. In this order.
 pub(crate) fn writes(layer: LayerName, version: Version, bounds: &Bounds) -> Vec<Write> {
+    let mut writes = first_writes(layer, version, bounds);
+    if (layer, version) == (LayerName::Memory, Version::V1)
+        && let Some(limit) = writes.first().cloned()
+    {
+        // Neither may pass the one with swap on the way: down, it goes first; up, it goes last.
+        writes.insert(2.min(writes.len()), limit);
+        if let Some(first) = writes.first_mut() {
+            first.optional = true;
+        }
+    }
+    writes
+}
+
+/// The same for a new group, in which nothing is bounded yet.
+pub(crate) fn first_writes(layer: LayerName, version: Version, bounds: &Bounds) -> Vec<Write> {
     let must = |file, value: String| Write { file, value, optional: false };
     let may = |file, value: String| Write { file, value, optional: true };
     match (layer, version) {
@@ -95,11 +115,9 @@ pub(crate) fn writes(layer: LayerName, version: Version, bounds: &Bounds) -> Vec
             let limit = or_none(bounds.memory);
             let with_swap = bounds.memory.and_then(|memory| memory.checked_add(bounds.swap));
             vec![
-                // Neither may pass the other on the way: down, the limit goes first; up, it goes last.
-                may("memory.limit_in_bytes", limit.clone()),
+                must("memory.limit_in_bytes", limit),
                 // Absent where swap accounting is off.
                 may("memory.memsw.limit_in_bytes", or_none(with_swap)),
-                must("memory.limit_in_bytes", limit),
                 // Version 2 counts buffers of TCP as memory; here they have a bound of their own. All hosts' connections share one pool.
                 may(
                     "memory.kmem.tcp.limit_in_bytes",
@@ -187,7 +205,10 @@ mod tests {
         for layer in [Memory, Pids, Cpu, LayerName::Io] {
             assert!(!none.limits(layer), "{layer}");
         }
-        assert_eq!(text(Memory, Version::V1, &none)[..2], ["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"]);
+        assert_eq!(
+            text(Memory, Version::V1, &none)[..2],
+            ["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"]
+        );
         assert_eq!(text(Memory, Version::V2, &none), ["memory.max=max", "memory.swap.max=max"]);
         assert_eq!(text(Pids, Version::V1, &none), ["pids.max=max"]);
         assert_eq!(text(Cpu, Version::V2, &none), ["cpu.max=max 100000"]);

@@ -173,11 +173,13 @@ pub(crate) mod tests {
 
     /// `#define __NR_name number` of a header; names that stand for others are followed once.
     fn header(path: &str) -> BTreeMap<String, u32> {
-        let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path} (libc6-dev): {error}"));
+        let text =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path} (libc6-dev): {error}"));
         let mut numbers = BTreeMap::new();
         for line in text.lines() {
             let mut words = line.split_whitespace();
-            let (Some("#define"), Some(name), Some(value)) = (words.next(), words.next(), words.next()) else {
+            let (Some("#define"), Some(name), Some(value)) = (words.next(), words.next(), words.next())
+            else {
                 continue;
             };
             let Some(name) = name.strip_prefix("__NR_").or_else(|| name.strip_prefix("__NR3264_")) else {

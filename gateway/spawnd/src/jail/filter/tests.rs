@@ -150,11 +150,7 @@ fn sockets_are_the_four_families_with_plain_types_and_protocols() {
     for arch in Arch::ALL {
         let call = judge(arch);
         for (family, kind, protocol, verdict) in table {
-            assert_eq!(
-                call(SOCKET, &[family, kind, protocol]),
-                verdict,
-                "{family} {kind} {protocol}"
-            );
+            assert_eq!(call(SOCKET, &[family, kind, protocol]), verdict, "{family} {kind} {protocol}");
             // The kernel looks at 32 bits only.
             let high = 0x1_0000_0000;
             assert_eq!(call(SOCKET, &[family | high, kind | high, protocol | high]), verdict);
