@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod folders;
 pub(crate) mod home;
+pub(crate) mod memory;
 pub(crate) mod mode;
 pub(crate) mod probe;
 pub(crate) mod process;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{CWD, FileType, Mode as Bits, OFlags, fstat, openat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{
     DumpableBehavior, Gid, Resource, Rlimit, Uid, chdir, set_child_subreaper, set_dumpable_behavior,
@@ -31,6 +31,7 @@ use super::plan::{KERNEL_FOLDER, Kind, Places, Plan};
 use super::view::{EMPTY, Seen, mount_point};
 use super::walls::{self, Use};
 use super::{init, start};
+use crate::host::folders::below;
 use crate::host::mode::unshare;
 use crate::sys::{self, Propagation, Signals};
 
@@ -71,6 +72,10 @@ const SHIM_NICE: i32 = -5;
 /// A host short of memory ends a jail first.
 const OOM_SCORE: &str = "300";
 
+/// What the jail's user namespace may have: no namespaces below it, whatever the filter lets through, and not all of what users share.
+const NAMESPACE_LIMITS: [(&str, &str); 2] =
+    [("sys/user/max_user_namespaces", "0"), ("sys/user/max_inotify_instances", "64")];
+
 fn join(job: &Inside<'_>) -> Result<(), String> {
     // 1. Within its limits before anything else. (On version 2 it was born in its group.)
     let doors = job.doors.iter().map(|door| rustix::io::write(door, b"0").map(|_| ()));
@@ -83,6 +88,7 @@ fn join(job: &Inside<'_>) -> Result<(), String> {
 fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     // Not being allowed to is no danger.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let proc = said("opening /proc", openat(CWD, "/proc", OFlags::PATH | OFlags::CLOEXEC, Bits::empty()))?;
     let mut report = job.given.clone();
     if job.plan.kind == Kind::Kernel && job.mode == Mode::Root {
         // The shim must drain a kernel's output faster than the kernel fills its socket: libzmq drops what nobody takes. It gives the
@@ -111,6 +117,10 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
         );
         // 7. The user's ids, then a user namespace with these alone, made late: all that was mounted belongs to the outer one.
         one_id(job, &mut report)?;
+        for (file, value) in NAMESPACE_LIMITS {
+            // Older kernels lack some of them.
+            let _ = fs::write(below(&proc, file), value);
+        }
     } else {
         become_user(job.plan)?;
     }

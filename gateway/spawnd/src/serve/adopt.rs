@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gateway_spawnd::{Exited, JailId, Refusal};
+use gateway_spawnd::{Exited, JailId, LayerName, Limits, Refusal};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde_json::json;
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::build::log_pipe;
 use super::engine::Engine;
 use super::jails::{Jail, Running};
-use super::record::{Former, Record};
+use super::record::{Former, Record, Recorded};
+use super::watch::MemoryWatch;
 use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::internal;
@@ -65,28 +66,33 @@ impl Server {
         };
         let os = |error: Errno| internal("opening the folders of a jail", &error);
         let folder = open(&self.folders.jails, id.as_str()).map_err(os)?;
-        let running = |process: Process, group: &Group, log: &str| -> Result<Running, Refusal> {
+        let limits = |kind: Kind| self.settings.limits.of_jail(kind.of(), &record.user, &record.groups);
+        let own = limits(Kind::from(record.profile));
+        let running = |process: Process, recorded: &Recorded, log: &str, limits: &Limits| {
             let (log, _) = log_pipe(&folder, log)?;
-            Ok(Running::new(process, group.clone(), log, now))
+            // What was found at the start: a group that bounds memory still does.
+            let mut memory = record.layers.get(&LayerName::Memory).cloned();
+            let watch = MemoryWatch::needed(memory.as_mut(), limits.memory_bytes, now);
+            Ok::<_, Refusal>(Running::new(process, recorded.group.clone(), log, watch, now))
         };
         let mut graves = Vec::new();
-        let pid = record.main.pid;
-        let main = main.map(|process| running(process, &record.main.group, "log")).transpose()?;
+        let main = main.map(|process| running(process, &record.main, "log", &own)).transpose()?;
         let mut exited = Exited::default();
         if main.is_none() {
             exited.oom = record.main.group.stats().oom_kills.is_some_and(|kills| kills > 0);
-            graves.push(record.main.group);
+            graves.push(record.main.group.clone());
         }
         let engine = match open(&folder, "engine") {
             Err(Errno::NOENT) => None,
             opened => {
                 let scratch = open(&self.folders.scratch, id.as_str()).map_err(os)?;
                 let kept = opened.map_err(os)?;
-                let group = record.engine.map(|engine| engine.group);
-                let process = match (engine, group) {
-                    (Some(process), Some(group)) => Some(running(process, &group, "log.engine")?),
-                    (_, group) => {
-                        graves.extend(group);
+                let process = match (engine, &record.engine) {
+                    (Some(process), Some(recorded)) => {
+                        Some(running(process, recorded, "log.engine", &limits(Kind::Engine))?)
+                    }
+                    (_, recorded) => {
+                        graves.extend(recorded.iter().map(|recorded| recorded.group.clone()));
                         None
                     }
                 };
@@ -96,8 +102,6 @@ impl Server {
                 Some(engine)
             }
         };
-        let limits =
-            self.settings.limits.of_jail(Kind::from(record.profile).of(), &record.user, &record.groups);
         let mut jail = Jail {
             user: record.user,
             groups: record.groups,
@@ -108,11 +112,11 @@ impl Server {
             started_ms: record.started_ms,
             layers: record.layers,
             socket: record.socket,
-            pid,
-            folder: rustix::io::dup(folder.as_fd()).map_err(os)?,
+            pid: record.main.pid,
+            folder,
             main,
             engine,
-            wall: limits.wall_seconds.map(Duration::from_secs),
+            wall: own.wall_seconds.map(Duration::from_secs),
             ending: false,
             reason: None,
             exited,

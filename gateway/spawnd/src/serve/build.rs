@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::{Exited, LayerReport, Mode, Profile, Refusal, Start, Started, UserName};
+use gateway_spawnd::{Exited, LayerName, LayerReport, Mode, Profile, Refusal, Start, Started, UserName};
 use rustix::fs::{Mode as Bits, OFlags, mkfifoat, openat};
 use rustix::io::Errno;
 use rustix::net::SocketType;
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::engine::Engine;
 use super::jails::{Jail, Running, cgroup_leaf, places};
 use super::users::User;
+use super::watch::MemoryWatch;
 use super::workshop::listening;
 use super::{KEPT_ENGINE, Server};
 use crate::host::folders::{make_folder, me, remove_tree};
@@ -146,7 +147,9 @@ impl Server {
         }
         let (log, log_in) = log_pipe(&folder, "log")?;
         let bounds = User::part(users, &user, &plan.limits);
-        let (group, layers) = cgroups.leaf(&user, &cgroup_leaf(&id, "main"), &bounds);
+        let (group, mut layers) = cgroups.leaf(&user, &cgroup_leaf(&id, "main"), &bounds);
+        let memory = layers.get_mut(&LayerName::Memory);
+        let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());
         let order = Order {
             plan: &plan,
             places: &places,
@@ -193,7 +196,7 @@ impl Server {
             start::remove_soon(&group);
         })?;
         let for_client = rustix::io::dup(&process.pidfd).map_err(os("copying the pidfd"));
-        jail.main = Some(Running::new(process, group, log, Instant::now()));
+        jail.main = Some(Running::new(process, group, log, watch, Instant::now()));
         let started = Started {
             id: id.clone(),
             pid: jail.pid,

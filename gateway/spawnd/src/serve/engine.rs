@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use gateway_spawnd::{JailId, Refusal};
+use gateway_spawnd::{JailId, LayerName, Refusal};
 use rustix::net::SocketType;
 use serde_json::json;
 
 use super::build::log_pipe;
 use super::jails::{Running, cgroup_leaf, places};
 use super::users::User;
+use super::watch::MemoryWatch;
 use super::workshop::listening;
 use super::{KEPT_ENGINE, Server};
 use crate::host::{home, internal};
@@ -144,7 +145,9 @@ impl Server {
         readable.extend(["/etc".into(), places.engine_program.clone()]);
         let (log, log_in) = log_pipe(&jail.folder, "log.engine")?;
         let bounds = User::part(users, &jail.user, &plan.limits);
-        let (group, layers) = cgroups.leaf(&jail.user, &cgroup_leaf(id, "engine"), &bounds);
+        let (group, mut layers) = cgroups.leaf(&jail.user, &cgroup_leaf(id, "engine"), &bounds);
+        let memory = layers.get_mut(&LayerName::Memory);
+        let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());
         let order = Order {
             plan: &plan,
             places: &places,
@@ -170,7 +173,7 @@ impl Server {
             json!({ "id": id, "pid": process.pid.as_raw_nonzero().get(), "took_us": took, "layers": layers }),
         );
         if let Some(engine) = &mut jail.engine {
-            engine.running = Some(Running::new(process, group, log, Instant::now()));
+            engine.running = Some(Running::new(process, group, log, watch, Instant::now()));
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
+use super::watch::MemoryWatch;
 use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::folders::{Folders, remove_tree};
@@ -47,13 +48,21 @@ pub(crate) struct Running {
     pub(crate) group: Group,
     pub(crate) log: OwnedFd,
     lines: Lines,
+    /// Where no group bounds its memory.
+    pub(crate) watch: Option<MemoryWatch>,
     /// It has ended, but not yet been reaped by its parent: a spawnd before this one, or who took over that one's children.
     pub(crate) unreaped: Option<Instant>,
 }
 
 impl Running {
-    pub(crate) fn new(process: Process, group: Group, log: OwnedFd, now: Instant) -> Self {
-        Self { process, group, log, lines: Lines::new(now), unreaped: None }
+    pub(crate) fn new(
+        process: Process,
+        group: Group,
+        log: OwnedFd,
+        watch: Option<MemoryWatch>,
+        now: Instant,
+    ) -> Self {
+        Self { process, group, log, lines: Lines::new(now), watch, unreaped: None }
     }
 
     pub(crate) fn recorded(&self) -> Recorded {
@@ -68,6 +77,15 @@ impl Running {
         {
             let pid = self.process.pid.as_raw_nonzero().get();
             log::warn("kill", json!({ "pid": pid, "error": error.to_string() }));
+        }
+    }
+
+    /// What it uses, as its group says, or who watches in its place.
+    pub(crate) fn stats(&self) -> Stats {
+        let counted = self.group.stats();
+        match self.watch.as_ref().map(MemoryWatch::stats) {
+            Some(seen) => Stats { cpu_usec: counted.cpu_usec, pids: counted.pids, ..seen },
+            None => counted,
         }
     }
 
@@ -124,7 +142,7 @@ impl Jail {
         self.main.iter().map(|main| (Which::Main, main)).chain(engine.map(|engine| (Which::Engine, engine)))
     }
 
-    fn running(&mut self, which: Which) -> Option<&mut Running> {
+    pub(crate) fn running(&mut self, which: Which) -> Option<&mut Running> {
         match which {
             Which::Main => self.main.as_mut(),
             Which::Engine => self.engine.as_mut().and_then(|engine| engine.running.as_mut()),
@@ -143,7 +161,8 @@ impl Jail {
         let rested = engine.and_then(|engine| engine.pace.rest(now));
         let unreaped = self.processes().any(|(_, running)| running.unreaped.is_some());
         let buried = (self.dead_since.is_some() || unreaped).then_some(BURIAL_STEP);
-        [rested, buried, self.time_left()].into_iter().flatten().min()
+        let watches = self.processes().filter_map(|(_, running)| Some(running.watch.as_ref()?.due(now)));
+        [rested, buried, self.time_left(), watches.min()].into_iter().flatten().min()
     }
 
     /// How long it may still live, if that is bounded.
@@ -179,7 +198,7 @@ impl Jail {
 
     /// Of all that runs, added up.
     pub(crate) fn stats(&self) -> Stats {
-        let all = self.processes().map(|(_, running)| running.group.stats());
+        let all = self.processes().map(|(_, running)| running.stats());
         all.fold(Stats::default(), Stats::plus)
     }
 
@@ -233,7 +252,7 @@ impl Server {
         let mut lines = running.said(LAST_WORDS);
         lines.extend(running.lines.finish());
         passed_on(id, which, lines);
-        let stats = running.group.stats();
+        let stats = running.stats();
         exited.oom = stats.oom_kills.is_some_and(|kills| kills > 0);
         (exited.memory_peak_bytes, exited.memory_limit_bytes) =
             (stats.memory_peak_bytes, stats.memory_limit_bytes);

@@ -9,6 +9,7 @@ pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod store;
 pub(crate) mod users;
+pub(crate) mod watch;
 pub(crate) mod workshop;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,7 @@ impl Server {
     pub(crate) fn run(&mut self) -> io::Result<()> {
         loop {
             self.look_again();
+            self.watch_memory(Instant::now());
             self.bury(Instant::now());
             if (self.draining || self.stopping) && self.jails.is_empty() {
                 break;

@@ -122,13 +122,17 @@ pub(crate) fn prepare(who: As) -> (tempfile::TempDir, Settings) {
 
 /// Connects as the gateway would: inside a user namespace root is nobody.
 fn connect_as(uid: u32, settings: &Settings) -> Client {
+    try_connect_as(uid, settings).unwrap()
+}
+
+fn try_connect_as(uid: u32, settings: &Settings) -> Option<Client> {
     use rustix::process::Uid;
     use rustix::thread::set_thread_res_uid;
     let (me, gateway) = (rustix::process::getuid(), Uid::from_raw(uid));
     set_thread_res_uid(me, gateway, me).unwrap();
     let client = Client::connect(settings.socket());
     set_thread_res_uid(me, me, me).unwrap();
-    client.unwrap()
+    client.ok()
 }
 
 /// Starts the program and waits for its answer.
@@ -219,10 +223,17 @@ impl Spawnd {
         self.client = connect_as(self.settings.gateway_uid, &self.settings);
     }
 
-    /// A client of whoever serves now, once somebody does.
+    /// A client of whoever serves in the place of the one that was killed.
     pub(crate) fn connect_again(&self) -> Client {
-        eventually("somebody serves", || Client::connect(self.settings.socket()).is_ok());
-        connect_as(self.settings.gateway_uid, &self.settings)
+        let mut found = None;
+        eventually("somebody else serves", || {
+            // The killed one's socket may still take connections for a moment.
+            let there = Client::connect(self.settings.socket()).is_ok();
+            let client = there.then(|| try_connect_as(self.settings.gateway_uid, &self.settings)).flatten();
+            found = client.filter(|client| client.hello().is_ok_and(|hello| hello.pid != self.hello.pid));
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     pub(crate) fn kernel(&self, user: &str, id: &str) -> gateway_spawnd::Started {
