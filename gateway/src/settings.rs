@@ -1,8 +1,8 @@
 //! What spawnd and the engine are told: made from the configuration, once, before privileges are dropped.
 
-use crate::config::{Config, Limit};
+use crate::config::{Config, limits};
 use carrel_spawnd::settings::{Interrupt, Kernelspec};
-use carrel_spawnd::{Limits, Programs, Settings, SpecId};
+use carrel_spawnd::{Programs, Settings, SpecId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,25 +61,9 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity) -> Settings {
     settings.engine_config = Some(engine_config_path(config));
     let skeleton = prefix.join("share/skeleton");
     settings.skeleton = skeleton.is_dir().then_some(skeleton);
-    let base = std::mem::take(&mut settings.limits);
-    settings.limits.kernel = limits(base.kernel, &config.limits.kernel);
-    settings.limits.desk = limits(base.desk, &config.limits.desk);
-    settings.limits.engine = limits(base.engine, &config.limits.engine);
+    // It was checked when the configuration was read.
+    settings.limits = limits::tables(&config.limits, &config.limit_rules).unwrap_or_default();
     settings
-}
-
-fn limits(mut base: Limits, limit: &Limit) -> Limits {
-    base.memory_bytes = limit.memory.or(base.memory_bytes);
-    base.pids = limit.processes.or(base.pids);
-    base.cpu = match limit.cpus {
-        Some(n) if n <= 0.0 => None,
-        other => other.or(base.cpu),
-    };
-    base.fds = limit.descriptors.unwrap_or(base.fds);
-    base.tmp_bytes = limit.tmp.unwrap_or(base.tmp_bytes);
-    base.shm_bytes = limit.shm.unwrap_or(base.shm_bytes);
-    base.file_bytes = limit.file.unwrap_or(base.file_bytes);
-    base
 }
 
 /// The kernels of the prefix: `share/kernels/*/kernel.json`. The prefix's own programs and Python are shown to each.

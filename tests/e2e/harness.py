@@ -98,6 +98,14 @@ class Carrel:
         with self.config_path().open("a") as f:
             f.write("\n" + lines + "\n")
 
+    def set_config(self, table, **values):
+        """Sets keys of a table that the template already has."""
+        head = f"\n[{table}]\n"
+        text = self.config_path().read_text()
+        assert head in text, table
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        self.config_path().write_text(text.replace(head, head + lines, 1))
+
     # -- life
 
     def start(self, wait=True):

@@ -84,7 +84,8 @@ impl Limits {
     }
 
     /// With what somebody has instead. Zero lifts a bound that may be lifted.
-    fn with(mut self, change: &Change) -> Self {
+    #[must_use]
+    pub fn with(mut self, change: &Change) -> Self {
         lift(&mut self.memory_bytes, change.memory_bytes);
         lift(&mut self.pids, change.pids);
         lift(&mut self.wall_seconds, change.wall_seconds);
@@ -125,7 +126,9 @@ pub struct Together {
 }
 
 impl Together {
-    fn with(mut self, change: &Change) -> Self {
+    /// With what somebody has instead. Zero lifts a bound.
+    #[must_use]
+    pub fn with(mut self, change: &Change) -> Self {
         lift(&mut self.memory_bytes, change.memory_bytes);
         lift(&mut self.pids, change.pids);
         lift(&mut self.disk_bytes, change.disk_bytes);

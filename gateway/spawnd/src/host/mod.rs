@@ -1,6 +1,7 @@
 //! What spawnd has on this host: its mode, folders, uids, cgroups.
 
 pub(crate) mod cgroup;
+pub(crate) mod cpus;
 pub(crate) mod folders;
 pub(crate) mod home;
 pub(crate) mod memory;

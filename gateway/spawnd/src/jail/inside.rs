@@ -31,6 +31,7 @@ use super::plan::{KERNEL_FOLDER, Kind, Places, Plan};
 use super::view::{EMPTY, Seen, mount_point};
 use super::walls::{self, Use};
 use super::{init, start};
+use crate::host::cpus::hold;
 use crate::host::folders::below;
 use crate::host::mode::unshare;
 use crate::sys::{self, Propagation, Signals};
@@ -52,12 +53,14 @@ pub(crate) struct Inside<'a> {
     pub(crate) fds: Vec<BorrowedFd<'a>>,
     /// Of version 1 groups.
     pub(crate) doors: Vec<OwnedFd>,
+    pub(crate) cpus: Option<&'a [usize]>,
     /// Where the detached mounts go, in the order of their descriptors.
     pub(crate) trees: Vec<&'a Path>,
     /// Namespaces of this jail, for the report.
     pub(crate) given: &'a LayerReport,
     pub(crate) rules: Vec<(PathBuf, Use)>,
     pub(crate) filter: &'a BpfProgram,
+    pub(crate) pinned: &'a BpfProgram,
 }
 
 /// Becomes the jail; never returns.
@@ -127,6 +130,9 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     // 8. Resource limits of processes.
     umask(rustix::fs::Mode::from_raw_mode(0o022));
     rlimits(job)?;
+    if let Some(cpus) = job.cpus {
+        said("choosing processors", hold(cpus))?;
+    }
     report.insert(LayerName::Rlimits, LayerState::On);
     // 9. No capability, now or ever; its memory is a copy of spawnd's, which nobody inside may read before exec replaces it.
     no_capabilities(job.mode)?;
@@ -142,7 +148,7 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     // 11. Landlock, then the filter: the last doors to close.
     let landlock = walls::confine(&job.rules).map_err(|error| format!("applying Landlock: {error}"))?;
     report.insert(LayerName::Landlock, landlock);
-    install_filter(job.filter)?;
+    install_filter(job)?;
     report.insert(LayerName::Seccomp, LayerState::On);
     // 12. spawnd looks at the report, writes down who this is, and gives the last go.
     let text = serde_json::to_vec(&report).map_err(|error| format!("writing the report: {error}"))?;
@@ -288,15 +294,18 @@ fn no_capabilities(mode: Mode) -> Result<(), String> {
     said("dropping capabilities", set_capabilities(None, none))
 }
 
-fn install_filter(filter: &BpfProgram) -> Result<(), String> {
-    said("installing the system call filter", seccompiler::apply_filter(filter))
+fn install_filter(job: &Inside<'_>) -> Result<(), String> {
+    if job.cpus.is_some() {
+        said("installing the filter on processors", seccompiler::apply_filter(job.pinned))?;
+    }
+    said("installing the system call filter", seccompiler::apply_filter(job.filter))
 }
 
 /// Returns in the child only.
 fn below_init(job: &Inside<'_>) -> Result<(), String> {
     let signals = said("blocking signals", Signals::block(&init::SIGNALS))?;
     if let Some(main) = said("forking", sys::fork())? {
-        if install_filter(job.filter).is_err() {
+        if install_filter(job).is_err() {
             sys::kill(main, libc::SIGKILL);
         }
         init::run(main, &signals, job.mode);

@@ -44,6 +44,8 @@ pub(crate) struct Workshop {
     /// Namespaces that this host gives, and whether users have uids of their own.
     pub(crate) given: LayerReport,
     pub(crate) filter: BpfProgram,
+    /// In front of it for jails that are held to some processors.
+    pub(crate) pinned: BpfProgram,
 }
 
 /// What one start needs.
@@ -54,6 +56,8 @@ pub(crate) struct Order<'a> {
     pub(crate) group: &'a Group,
     /// What is known of the layers before the start: bounds, disk.
     pub(crate) layers: LayerReport,
+    /// Processors that it is held to, where no group bounds its time.
+    pub(crate) cpus: Option<Vec<usize>>,
     pub(crate) listener: BorrowedFd<'a>,
     /// Where it may write what it says.
     pub(crate) log: BorrowedFd<'a>,
@@ -99,10 +103,12 @@ pub(crate) fn start(
         view: order.view.map(|view| &view.seen),
         fds,
         doors,
+        cpus: order.cpus.as_deref(),
         trees: order.trees.iter().map(|tree| tree.target.as_path()).collect(),
         given: &shop.given,
         rules: rules(order),
         filter: &shop.filter,
+        pinned: &shop.pinned,
     };
     let cgroup = order.group.open();
     let forked = sys::fork_into(flags(shop), cgroup.as_ref().map(AsFd::as_fd));

@@ -83,7 +83,7 @@ impl Server {
         let os = |doing: &'static str| move |error: Errno| internal(doing, &error);
         let ids = self.ids_of(&user)?;
         self.meet_user(&user, &groups);
-        let Self { settings, shop, views, folders, cgroups, users, keeper, .. } = self;
+        let Self { settings, shop, views, folders, cgroups, cpus, users, keeper, .. } = self;
         let spec = match &kernelspec {
             Some(name) => Some(settings.kernelspecs.get(name).ok_or_else(|| {
                 Refusal::new(ErrorCode::NotFound, format!("no kernelspec {name} in the settings"))
@@ -150,12 +150,14 @@ impl Server {
         let (group, mut layers) = cgroups.leaf(&user, &cgroup_leaf(&id, "main"), &bounds);
         let memory = layers.get_mut(&LayerName::Memory);
         let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());
+        let cpus = cpus.pin(layers.get_mut(&LayerName::Cpu), plan.limits.cpu);
         let order = Order {
             plan: &plan,
             places: &places,
             view,
             group: &group,
             layers,
+            cpus,
             listener: listener.as_fd(),
             log: log_in.as_fd(),
             trees,

@@ -116,7 +116,7 @@ impl Server {
 
     fn start_engine(&mut self, id: &JailId) -> Result<(), Refusal> {
         let begun = Instant::now();
-        let Self { jails, settings, shop, views, folders, cgroups, users, .. } = self;
+        let Self { jails, settings, shop, views, folders, cgroups, cpus, users, .. } = self;
         let Some(jail) = jails.get_mut(id) else { return Ok(()) };
         let Some(engine) = jail.engine.as_ref().filter(|engine| engine.running.is_none()) else {
             return Ok(());
@@ -148,12 +148,14 @@ impl Server {
         let (group, mut layers) = cgroups.leaf(&jail.user, &cgroup_leaf(id, "engine"), &bounds);
         let memory = layers.get_mut(&LayerName::Memory);
         let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());
+        let cpus = cpus.pin(layers.get_mut(&LayerName::Cpu), plan.limits.cpu);
         let order = Order {
             plan: &plan,
             places: &places,
             view,
             group: &group,
             layers,
+            cpus,
             listener: listener.as_fd(),
             log: log_in.as_fd(),
             trees,

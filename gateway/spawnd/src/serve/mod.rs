@@ -28,6 +28,7 @@ use rustix::time::Timespec;
 use serde_json::json;
 
 use crate::host::cgroup::Cgroups;
+use crate::host::cpus::Cpus;
 use crate::host::folders::{Folders, me};
 use crate::host::process;
 use crate::host::uids::UidTable;
@@ -55,6 +56,7 @@ pub(crate) struct Server {
     pub(crate) views: Views,
     pub(crate) folders: Folders,
     pub(crate) cgroups: Cgroups,
+    pub(crate) cpus: Cpus,
     /// None where all jails share a uid.
     pub(crate) uids: Option<UidTable>,
     pub(crate) hello: Hello,

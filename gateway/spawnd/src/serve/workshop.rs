@@ -17,6 +17,7 @@ use serde_json::json;
 use super::store::{Exits, FdStore};
 use super::{KEPT_NAMESPACE, Server, record};
 use crate::host::cgroup::Cgroups;
+use crate::host::cpus::Cpus;
 use crate::host::folders::{Claim, Folders, below, check_trusted, me};
 use crate::host::mode::{self, Ids, Living};
 use crate::host::uids::UidTable;
@@ -81,11 +82,12 @@ pub(crate) fn open(settings: Settings, keeper: Keeper) -> Result<Server, Refusal
         json!({ "mode": mode, "pid": pid, "layers": hello.layers, "runtime": settings.runtime }),
     );
     let mut server = Server {
-        shop: Workshop { mode, required, given, filter },
+        shop: Workshop { mode, required, given, filter, pinned: filter::pinned() },
         settings,
         views,
         folders,
         cgroups,
+        cpus: Cpus::default(),
         uids,
         hello,
         listener,

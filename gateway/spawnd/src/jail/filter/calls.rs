@@ -136,6 +136,9 @@ pub(crate) const DENIED: &[Call] = &[
 /// Does not exist inside: its flags lie in memory, where no filter sees them. Libraries fall back to `clone`.
 pub(crate) const CLONE3: Call = call("clone3", 435, 435);
 
+/// Refused in jails that are held to some processors.
+pub(crate) const SCHED_SETAFFINITY: Call = call("sched_setaffinity", 203, 122);
+
 // Judged by their arguments.
 pub(crate) const CLONE: Call = call("clone", 56, 220);
 pub(crate) const UNSHARE: Call = call("unshare", 272, 97);
@@ -166,8 +169,19 @@ pub(crate) mod tests {
 
     /// Every call that is named in this file.
     pub(crate) fn all() -> Vec<Call> {
-        let judged =
-            [CLONE3, CLONE, UNSHARE, SOCKET, SOCKETPAIR, SETSOCKOPT, IOCTL, PERSONALITY, MKNOD, MKNODAT];
+        let judged = [
+            CLONE3,
+            SCHED_SETAFFINITY,
+            CLONE,
+            UNSHARE,
+            SOCKET,
+            SOCKETPAIR,
+            SETSOCKOPT,
+            IOCTL,
+            PERSONALITY,
+            MKNOD,
+            MKNODAT,
+        ];
         DENIED.iter().chain(&judged).chain(ALLOWED).copied().collect()
     }
 

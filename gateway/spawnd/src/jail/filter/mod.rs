@@ -16,14 +16,27 @@ use seccompiler::{
 };
 
 use calls::{
-    Arch, CLONE, CLONE3, Call, DENIED, IOCTL, MKNOD, MKNODAT, NEWEST, PERSONALITY, SETSOCKOPT, SOCKET,
-    SOCKETPAIR, UNSHARE,
+    Arch, CLONE, CLONE3, Call, DENIED, IOCTL, MKNOD, MKNODAT, NEWEST, PERSONALITY, SCHED_SETAFFINITY,
+    SETSOCKOPT, SOCKET, SOCKETPAIR, UNSHARE,
 };
 
 /// The whole program for this machine, compiled once.
 pub(crate) fn compile() -> Result<BpfProgram, BackendError> {
     let arch = Arch::own().ok_or(BackendError::InvalidTargetArch(std::env::consts::ARCH.to_owned()))?;
     compile_for(arch)
+}
+
+/// Refuses to choose other processors; decides nothing else.
+pub(crate) fn pinned() -> BpfProgram {
+    let number = Arch::own().and_then(|arch| SCHED_SETAFFINITY.number(arch)).unwrap_or(u32::MAX);
+    let op = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    let answer = libc::BPF_RET | libc::BPF_K;
+    vec![
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // seccomp_data.nr
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        op(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+        op(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 fn compile_for(arch: Arch) -> Result<BpfProgram, BackendError> {

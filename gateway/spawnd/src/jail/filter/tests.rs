@@ -87,6 +87,16 @@ fn every_number_is_decided_as_the_lists_say() {
 }
 
 #[test]
+fn who_is_held_to_some_processors_cannot_choose_others() {
+    let arch = Arch::own().unwrap();
+    let program = pinned();
+    let decide = |call: Call| decide(&program, arch.audit(), call.number(arch).unwrap(), [0; 6]);
+    assert_eq!(decide(SCHED_SETAFFINITY), EPERM);
+    assert_eq!(decide(CLONE), ALLOW);
+    assert_eq!(judge(arch)(SCHED_SETAFFINITY, &[]), ALLOW, "in other jails it may");
+}
+
+#[test]
 fn namespaces_come_by_no_flag() {
     for arch in Arch::ALL {
         let call = judge(arch);
