@@ -20,4 +20,4 @@ pub use protocol::{
     ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal,
     Reply, Request, ShutdownJails, Start, Started, Stats,
 };
-pub use settings::{Kernelspec, ModePreference, Programs, Settings};
+pub use settings::{BrokerSettings, Kernelspec, ModePreference, Programs, Settings};

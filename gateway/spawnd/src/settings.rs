@@ -47,6 +47,9 @@ pub struct Settings {
     /// Shown to engines as `/etc/carrel/engine.toml`.
     #[serde(default)]
     pub engine_config: Option<PathBuf>,
+    /// Reads the cluster for engines; without it they have no such socket.
+    #[serde(default)]
+    pub broker: Option<BrokerSettings>,
     /// Copied into a home when it is made.
     #[serde(default)]
     pub skeleton: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Settings {
             system: default_system(),
             datasets: Vec::new(),
             engine_config: None,
+            broker: None,
             skeleton: None,
             limits: LimitTables::default(),
             max_jails: default_max_jails(),
@@ -121,6 +125,20 @@ pub struct Programs {
     /// `carrel-engine`; without it kernels have no engine socket.
     #[serde(default)]
     pub engine: Option<PathBuf>,
+}
+
+/// How the broker is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `carrel-broker`.
+    pub program: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Who it is, where spawnd is root.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// A kernel that may be started.

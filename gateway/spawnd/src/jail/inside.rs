@@ -162,7 +162,8 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     Err(format!("running {program}: {}", command.exec()))
 }
 
-fn said<T, E: Display>(doing: &str, result: Result<T, E>) -> Result<T, String> {
+/// What was being done, and why it failed.
+pub(crate) fn said<T, E: Display>(doing: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{doing}: {error}"))
 }
 

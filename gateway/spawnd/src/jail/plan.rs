@@ -15,6 +15,8 @@ pub(crate) const ENGINE_FOLDER: &str = "/run/engine";
 pub(crate) const KERNEL_FOLDER: &str = "/run/k";
 /// Where an engine spills.
 pub(crate) const SCRATCH: &str = "/scratch";
+/// Where an engine finds the broker.
+pub(crate) const BROKER_FOLDER: &str = "/run/broker";
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
 
@@ -82,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// Whether a kernel has an engine to talk to.
     pub(crate) engine: bool,
+    /// Whether an engine has a broker to ask.
+    pub(crate) broker: bool,
 }
 
 /// Where things are: fixed inside a private root, host paths in `degraded` mode.
@@ -91,6 +95,7 @@ pub(crate) struct Places {
     pub(crate) kernel: PathBuf,
     pub(crate) engine: PathBuf,
     pub(crate) scratch: PathBuf,
+    pub(crate) broker: PathBuf,
     pub(crate) engine_config: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) desk: PathBuf,
@@ -106,6 +111,7 @@ impl Places {
             kernel: KERNEL_FOLDER.into(),
             engine: ENGINE_FOLDER.into(),
             scratch: SCRATCH.into(),
+            broker: BROKER_FOLDER.into(),
             engine_config: ENGINE_CONFIG.into(),
             shim: program("carrel-shim"),
             desk: program("carrel-desk"),
@@ -120,6 +126,7 @@ impl Places {
             kernel: jail.join("k"),
             engine: jail.join("engine"),
             scratch: settings.state.join("scratch").join(id),
+            broker: jail.join("broker"),
             engine_config: settings.engine_config.clone().unwrap_or_default(),
             shim: settings.programs.shim.clone(),
             desk: settings.programs.desk.clone(),
@@ -181,8 +188,8 @@ pub(crate) fn desk(places: &Places, whose: Whose) -> Plan {
 }
 
 /// A kernel's engine.
-pub(crate) fn engine(places: &Places, whose: Whose) -> Plan {
-    let argv = vec![
+pub(crate) fn engine(settings: &Settings, places: &Places, whose: Whose) -> Plan {
+    let mut argv = vec![
         text(&places.engine_program),
         "serve".into(),
         "--config".into(),
@@ -190,13 +197,17 @@ pub(crate) fn engine(places: &Places, whose: Whose) -> Plan {
         "--scratch".into(),
         text(&places.scratch),
     ];
+    let broker = settings.broker.is_some();
+    if broker {
+        argv.extend(["--broker".into(), text(&places.broker.join("broker.sock"))]);
+    }
     let env = common(places, &whose.user);
-    plan(Kind::Engine, whose, argv, env)
+    Plan { broker, ..plan(Kind::Engine, whose, argv, env) }
 }
 
 fn plan(kind: Kind, whose: Whose, argv: Vec<String>, env: Vec<(String, String)>) -> Plan {
     let Whose { user, uid, gid, limits } = whose;
-    Plan { kind, user, uid, gid, argv, env, limits, engine: false }
+    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false }
 }
 
 fn common(places: &Places, user: &UserName) -> Vec<(String, String)> {
@@ -218,8 +229,8 @@ fn text(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gateway_spawnd::Programs;
     use gateway_spawnd::settings::Interrupt;
+    use gateway_spawnd::{BrokerSettings, Programs};
 
     use super::*;
 
@@ -278,7 +289,7 @@ mod tests {
         let desk = desk(&places, whose(&user));
         assert_eq!(desk.argv, ["/opt/carrel/bin/carrel-desk"]);
         assert_eq!(value(&desk, "CARREL_ENGINE"), None);
-        let engine = engine(&places, whose(&user));
+        let engine = engine(&settings(), &places, whose(&user));
         assert_eq!(
             engine.argv,
             [
@@ -290,6 +301,10 @@ mod tests {
                 "/scratch"
             ]
         );
+        let broker = BrokerSettings { program: "/p/broker".into(), config: "/c".into(), uid: 7, gid: 7 };
+        let settings_with = Settings { broker: Some(broker), ..settings() };
+        let engine = super::engine(&settings_with, &places, whose(&user));
+        assert_eq!(engine.argv[6..], ["--broker", "/run/broker/broker.sock"]);
         let outside = Places::outside(&settings(), &user, Path::new("/run/x/jails/k"), "k");
         assert_eq!(outside.home, Path::new("/var/x/homes/ada"));
     }

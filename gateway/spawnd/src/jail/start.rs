@@ -289,6 +289,9 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
         rules.push((places.scratch.clone(), Use::Write));
         rules.push((places.engine_config.clone(), Use::Read));
     }
+    if plan.broker {
+        rules.push((places.broker.clone(), Use::Read));
+    }
     rules.push(("/proc".into(), Use::Read));
     if order.view.is_some() {
         let own = [("/", Use::List), ("/dev", Use::Device), ("/dev/shm", Use::Write), ("/tmp", Use::Write)];

@@ -10,12 +10,13 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde_json::json;
 
+use super::broker::Door;
 use super::build::log_pipe;
 use super::engine::Engine;
 use super::jails::{Jail, Running};
 use super::record::{Former, Record, Recorded};
 use super::watch::MemoryWatch;
-use super::{KEPT_ENGINE, Server};
+use super::{KEPT_BROKER, KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::internal;
 use crate::jail::plan::Kind;
@@ -23,14 +24,21 @@ use crate::jail::start::Process;
 use crate::keeper::Held;
 use crate::log;
 
+/// What the keeper had of a jail.
+struct Sockets {
+    engine: Option<OwnedFd>,
+    broker: Option<OwnedFd>,
+}
+
 impl Server {
     /// Once, before the first request.
     pub(crate) fn adopt(&mut self, former: Vec<Former>, held: &mut BTreeMap<String, Held>) {
         for Former { id, record, main, engine } in former {
             let alive = main.is_some();
             self.meet_user(&record.user, &record.groups);
-            let listener = held.remove(&format!("{KEPT_ENGINE}{id}")).map(|held| held.fd);
-            match self.take_over(&id, record, main, engine, listener) {
+            let mut kept = |what: &str| held.remove(&format!("{what}{id}")).map(|held| held.fd);
+            let sockets = Sockets { engine: kept(KEPT_ENGINE), broker: kept(KEPT_BROKER) };
+            match self.take_over(&id, record, main, engine, sockets) {
                 Ok(jail) => {
                     log::info(
                         "jail.adopted",
@@ -57,7 +65,7 @@ impl Server {
         record: Record,
         main: Option<Process>,
         engine: Option<Process>,
-        listener: Option<OwnedFd>,
+        sockets: Sockets,
     ) -> Result<Jail, Refusal> {
         let now = Instant::now();
         let open = |parent: &OwnedFd, name: &str| {
@@ -96,8 +104,15 @@ impl Server {
                         None
                     }
                 };
+                let ids = (record.uid, record.gid);
+                let listener = sockets.engine;
                 let mut engine = Engine { listener, running: process, ..Engine::new(kept, scratch) };
-                engine.listen((record.uid, record.gid))?;
+                engine.listen(ids)?;
+                if self.settings.broker.is_some() {
+                    let door = Door::open(&folder, ids, sockets.broker)?;
+                    // The broker that starts with us is told of engines that run.
+                    engine.door = Some(Door { told: engine.running.is_some(), ..door });
+                }
                 engine.keep(&self.keeper, id);
                 Some(engine)
             }

@@ -10,12 +10,13 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use serde_json::json;
 
+use super::broker::Door;
 use super::engine::Engine;
 use super::jails::{Jail, Running, cgroup_leaf, places};
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
-use super::{KEPT_ENGINE, Server};
+use super::Server;
 use crate::host::folders::{make_folder, me, remove_tree};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};
@@ -36,7 +37,7 @@ impl Server {
                 log::warn("jail.failed", json!({ "id": id, "code": refusal.code, "error": refusal.message }));
                 if !self.jails.contains_key(&id) {
                     self.remove_folders(&id);
-                    self.keeper.forget(&format!("{KEPT_ENGINE}{id}"));
+                    self.forget_kept(&id);
                     self.forget_user(&user);
                 }
                 return Err(refusal);
@@ -119,6 +120,9 @@ impl Server {
                 .map_err(os("making the scratch folder"))?;
             let mut engine = Engine::new(engine, scratch);
             engine.listen(ids)?;
+            if settings.broker.is_some() {
+                engine.door = Some(Door::open(&folder, ids, None)?);
+            }
             engine.keep(keeper, &id);
             Some(engine)
         } else {

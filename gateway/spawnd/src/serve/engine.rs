@@ -8,6 +8,7 @@ use gateway_spawnd::{JailId, LayerName, Refusal};
 use rustix::net::SocketType;
 use serde_json::json;
 
+use super::broker::Door;
 use super::build::log_pipe;
 use super::jails::{Running, cgroup_leaf, places};
 use super::users::User;
@@ -33,6 +34,8 @@ pub(crate) struct Engine {
     /// Holds the socket; shown to the kernel.
     pub(crate) folder: OwnedFd,
     pub(crate) scratch: OwnedFd,
+    /// The way to the broker, if there is one.
+    pub(crate) door: Option<Door>,
     pub(crate) running: Option<Running>,
     pub(crate) pace: Pace,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Of a new jail, or of one that was there before.
     pub(crate) fn new(folder: OwnedFd, scratch: OwnedFd) -> Self {
-        Self { listener: None, folder, scratch, running: None, pace: Pace::default() }
+        Self { listener: None, folder, scratch, door: None, running: None, pace: Pace::default() }
     }
 
     /// Listens, unless somebody does already.
@@ -57,6 +60,9 @@ impl Engine {
     pub(crate) fn keep(&self, keeper: &Keeper, id: &JailId) {
         if let Some(listener) = &self.listener {
             keeper.hold(&format!("{KEPT_ENGINE}{id}"), "", listener);
+        }
+        if let Some(door) = &self.door {
+            door.keep(keeper, id);
         }
     }
 }
@@ -130,7 +136,7 @@ impl Server {
         let places = places(shop.mode, settings, folders, &jail.user, id);
         let limits = settings.limits.of_jail(Kind::Engine.of(), &jail.user, &jail.groups);
         let whose = Whose { user: jail.user.clone(), uid: ids.0, gid: ids.1, limits };
-        let plan = plan::engine(&places, whose);
+        let plan = plan::engine(settings, &places, whose);
         let home = home::ensure(&folders.homes, &jail.user, ids, None)?;
         let mut trees = Vec::new();
         if let Some(view) = view {
@@ -139,6 +145,9 @@ impl Server {
                 trees.push(Tree::host(path)?);
             }
             trees.push(Tree::own(&engine.scratch, &places.scratch)?);
+            if let Some(door) = &engine.door {
+                trees.push(Tree::sealed(&door.folder, &places.broker)?);
+            }
         }
         let mut readable = settings.system.clone();
         readable.extend(settings.datasets.iter().cloned());
@@ -177,6 +186,7 @@ impl Server {
         if let Some(engine) = &mut jail.engine {
             engine.running = Some(Running::new(process, group, log, watch, Instant::now()));
         }
+        self.tell_broker(id);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
 use super::watch::MemoryWatch;
-use super::{KEPT_ENGINE, Server};
+use super::{KEPT_BROKER, KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
 use crate::host::folders::{Folders, remove_tree};
 use crate::host::process::{self, End};
@@ -31,7 +31,7 @@ const BURIAL_STEP: Duration = Duration::from_millis(2);
 /// How long somebody else may take to reap a child.
 const REAPING: Duration = Duration::from_millis(1500);
 /// Reads of an ended process's last words.
-const LAST_WORDS: u32 = 8;
+pub(crate) const LAST_WORDS: u32 = 8;
 
 /// Which of a jail's two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Running {
     }
 
     /// Whole lines that it has written since the last time.
-    fn said(&mut self, reads: u32) -> Vec<String> {
+    pub(crate) fn said(&mut self, reads: u32) -> Vec<String> {
         let mut lines = Vec::new();
         let mut buffer = [0u8; 16 * 1024];
         for _ in 0..reads {
@@ -104,6 +104,7 @@ impl Running {
         }
         lines
     }
+
 }
 
 /// A jail that runs or is being ended.
@@ -336,17 +337,25 @@ impl Server {
             if !jail.graves.is_empty() {
                 log::warn("cgroup.busy", json!({ "id": id }));
             }
+            self.forget_at_broker(&id, &jail);
             self.remove_folders(&id);
             let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
             if jail.engine.is_some() {
-                self.keeper.forget(&format!("{KEPT_ENGINE}{id}"));
+                self.forget_kept(&id);
             }
             drop(jail);
             self.forget_user(&user);
             self.exits.add(id, exited);
             self.tell_waiters(waiters);
+        }
+    }
+
+    /// Takes the sockets of its engine back.
+    pub(crate) fn forget_kept(&self, id: &JailId) {
+        for kept in [KEPT_ENGINE, KEPT_BROKER] {
+            self.keeper.forget(&format!("{kept}{id}"));
         }
     }
 

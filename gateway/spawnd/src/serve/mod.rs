@@ -1,6 +1,7 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
 pub(crate) mod adopt;
+pub(crate) mod broker;
 pub(crate) mod build;
 pub(crate) mod engine;
 pub(crate) mod jails;
@@ -36,6 +37,7 @@ use crate::jail::start::Workshop;
 use crate::keeper::{Held, Keeper};
 use crate::log;
 use crate::sys::Signals;
+use broker::Broker;
 use jails::{Jail, Which};
 use store::{Exits, FdStore};
 use users::User;
@@ -44,9 +46,10 @@ use workshop::Views;
 /// The most connections to the control socket.
 const MAX_CLIENTS: usize = 64;
 
-/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is, and spawnd's user namespace.
+/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is or whose engine's at the broker, and spawnd's user namespace.
 pub(crate) const KEPT_FD: &str = "fd/";
 pub(crate) const KEPT_ENGINE: &str = "engine/";
+pub(crate) const KEPT_BROKER: &str = "broker/";
 pub(crate) const KEPT_NAMESPACE: &str = "namespace";
 
 /// Everything that spawnd holds.
@@ -69,6 +72,7 @@ pub(crate) struct Server {
     pub(crate) jails: BTreeMap<JailId, Jail>,
     /// Whose jails these are.
     pub(crate) users: BTreeMap<UserName, User>,
+    pub(crate) broker: Broker,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
     /// Holds descriptors for the next spawnd.
@@ -98,6 +102,8 @@ enum Token {
     Ended(JailId, Which),
     Said(JailId, Which),
     Wake(JailId),
+    BrokerEnded,
+    BrokerSaid,
 }
 
 impl Server {
@@ -110,6 +116,7 @@ impl Server {
             if (self.draining || self.stopping) && self.jails.is_empty() {
                 break;
             }
+            self.keep_broker(Instant::now());
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -119,9 +126,12 @@ impl Server {
                     Token::Ended(id, which) => self.ended(&id, which),
                     Token::Said(id, which) => self.said(&id, which),
                     Token::Wake(id) => self.wake_engine(&id),
+                    Token::BrokerEnded => self.broker_ended(Instant::now()),
+                    Token::BrokerSaid => self.broker_said(),
                 }
             }
         }
+        self.end_broker();
         // The lock stays: removing it could let two successors in.
         let _ = std::fs::remove_file(self.settings.socket());
         log::info("end", json!({}));
@@ -133,7 +143,7 @@ impl Server {
         let mut tokens = vec![Token::Signal, Token::Listener];
         let mut fds =
             vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
-        let mut patience: Option<Duration> = None;
+        let mut patience: Option<Duration>;
         for (key, client) in self.clients.iter().filter(|(_, client)| !client.waiting) {
             tokens.push(Token::Client(*key));
             fds.push(PollFd::new(&client.socket, PollFlags::IN));
@@ -142,6 +152,13 @@ impl Server {
             tokens.push(Token::Peer(*pid));
             fds.push(PollFd::new(pidfd, PollFlags::IN));
         }
+        if let Some(running) = &self.broker.running {
+            tokens.push(Token::BrokerEnded);
+            fds.push(PollFd::new(&running.process.pidfd, PollFlags::IN));
+            tokens.push(Token::BrokerSaid);
+            fds.push(PollFd::new(&running.log, PollFlags::IN));
+        }
+        patience = self.broker_due(now);
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
                 if process.unreaped.is_none() {

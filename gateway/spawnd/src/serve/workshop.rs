@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use rustix::process::{DumpableBehavior, Gid, Uid, geteuid, set_dumpable_behavior, umask};
 use serde_json::json;
 
+use super::broker::Broker;
 use super::store::{Exits, FdStore};
 use super::{KEPT_NAMESPACE, Server, record};
 use crate::host::cgroup::Cgroups;
@@ -97,6 +98,7 @@ pub(crate) fn open(settings: Settings, keeper: Keeper) -> Result<Server, Refusal
         peers: BTreeMap::new(),
         jails: BTreeMap::new(),
         users: BTreeMap::new(),
+        broker: Broker::default(),
         exits: Exits::default(),
         store: FdStore::default(),
         keeper,
@@ -110,10 +112,10 @@ pub(crate) fn open(settings: Settings, keeper: Keeper) -> Result<Server, Refusal
 
 /// What would only show at the first start otherwise, and what others could use to get into jails.
 fn check(settings: &Settings) -> Result<(), Refusal> {
-    let Settings { programs, .. } = settings;
-    for program in
-        [Some(&programs.shim), Some(&programs.desk), programs.engine.as_ref()].into_iter().flatten()
-    {
+    let Settings { programs, broker, .. } = settings;
+    let broker = broker.as_ref().map(|broker| &broker.program);
+    let all = [Some(&programs.shim), Some(&programs.desk), programs.engine.as_ref(), broker];
+    for program in all.into_iter().flatten() {
         if !program.is_absolute() || !program.is_file() {
             return Err(refused(format!("program {} is not there", program.display())));
         }
