@@ -3,6 +3,7 @@
 `Carrel` owns one state folder and one gateway on a free loopback port; a session-wide one serves most tests, tests that break things start
 their own. Nothing here knows a type of ours: programs, ports and files only.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -92,6 +93,12 @@ class Carrel:
 
     def config_path(self):
         return self.state / "carrel.toml"
+
+    def runtime(self):
+        """Sockets and jails; where they lie by default is in docs/config.md, paths.runtime."""
+        key = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
+        uid = self.identity.get("user", os.getuid())
+        return pathlib.Path("/run/carrel" if uid == 0 else f"/tmp/carrel-{uid}") / key
 
     def edit_config(self, lines):
         """Appends whole tables."""

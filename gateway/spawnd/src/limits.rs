@@ -71,18 +71,6 @@ impl Limits {
         Self { memory_bytes: Some(4 * GIB), pids: Some(512), ..Self::kernel() }
     }
 
-    /// Defaults for a whole Python server in one jail, its kernels included.
-    #[must_use]
-    pub fn classic() -> Self {
-        Self { memory_bytes: Some(4 * GIB), pids: Some(512), ..Self::kernel() }
-    }
-
-    /// Defaults for services.
-    #[must_use]
-    pub fn service() -> Self {
-        Self { memory_bytes: Some(GIB), ..Self::kernel() }
-    }
-
     /// With what somebody has instead. Zero lifts a bound that may be lifted.
     #[must_use]
     pub fn with(mut self, change: &Change) -> Self {
@@ -157,12 +145,19 @@ pub enum Of {
     Desk,
     /// Engines' jails.
     Engine,
-    /// Whole Python servers.
-    Classic,
-    /// Services.
-    Service,
     /// All of a user's jails together, and the home.
     Together,
+}
+
+/// The kinds of jail, each with bounds of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JailKind {
+    /// A kernel's.
+    Kernel,
+    /// A desk's.
+    Desk,
+    /// An engine's.
+    Engine,
 }
 
 /// Whom a rule is about.
@@ -248,10 +243,6 @@ pub struct LimitTables {
     pub desk: Limits,
     /// Of engines' jails.
     pub engine: Limits,
-    /// Of whole Python servers.
-    pub classic: Limits,
-    /// Of services.
-    pub service: Limits,
     /// Of all jails of a user together.
     pub together: Together,
     /// What users and groups have instead.
@@ -264,8 +255,6 @@ impl Default for LimitTables {
             kernel: Limits::kernel(),
             desk: Limits::desk(),
             engine: Limits::engine(),
-            classic: Limits::classic(),
-            service: Limits::service(),
             together: Together::default(),
             rules: Vec::new(),
         }
@@ -275,13 +264,11 @@ impl Default for LimitTables {
 impl LimitTables {
     /// Of one jail of this user: the kind's, then the best of the user's groups', then the user's own.
     #[must_use]
-    pub fn of_jail(&self, of: Of, user: &UserName, groups: &[GroupName]) -> Limits {
-        let base = match of {
-            Of::Kernel => &self.kernel,
-            Of::Desk => &self.desk,
-            Of::Engine => &self.engine,
-            Of::Classic => &self.classic,
-            Of::Service | Of::Together => &self.service,
+    pub fn of_jail(&self, kind: JailKind, user: &UserName, groups: &[GroupName]) -> Limits {
+        let (base, of) = match kind {
+            JailKind::Kernel => (&self.kernel, Of::Kernel),
+            JailKind::Desk => (&self.desk, Of::Desk),
+            JailKind::Engine => (&self.engine, Of::Engine),
         };
         base.clone().with(&self.of_groups(of, groups)).with(&self.of_user(of, user))
     }
@@ -336,17 +323,17 @@ mod tests {
             ..LimitTables::default()
         };
         let groups = |names: &[&str]| names.iter().map(|n| n.parse().unwrap()).collect::<Vec<GroupName>>();
-        let of = |of, names: &[&str]| tables.of_jail(of, &ada, &groups(names));
-        assert_eq!(of(Of::Kernel, &[]), Limits { pids: Some(7), ..Limits::kernel() });
-        let both = of(Of::Kernel, &["ml", "big", "other"]);
+        let of = |kind, names: &[&str]| tables.of_jail(kind, &ada, &groups(names));
+        assert_eq!(of(JailKind::Kernel, &[]), Limits { pids: Some(7), ..Limits::kernel() });
+        let both = of(JailKind::Kernel, &["ml", "big", "other"]);
         assert_eq!((both.memory_bytes, both.cpu, both.fds), (Some(16 * GIB), Some(2.0), 9));
-        assert_eq!(of(Of::Kernel, &["big", "free"]).memory_bytes, None);
-        assert_eq!(of(Of::Desk, &["ml"]).memory_bytes, Some(1));
-        assert_eq!(of(Of::Engine, &["ml", "big"]), Limits::engine());
+        assert_eq!(of(JailKind::Kernel, &["big", "free"]).memory_bytes, None);
+        assert_eq!(of(JailKind::Desk, &["ml"]).memory_bytes, Some(1));
+        assert_eq!(of(JailKind::Engine, &["ml", "big"]), Limits::engine());
         let bob = "bob".parse().unwrap();
         assert_eq!(tables.together(&bob, &groups(&["ml"])).disk_bytes, Some(5));
         assert_eq!(tables.together(&bob, &[]), Together::default());
-        assert_eq!(tables.of_jail(Of::Kernel, &bob, &[]), Limits::kernel());
+        assert_eq!(tables.of_jail(JailKind::Kernel, &bob, &[]), Limits::kernel());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::limits::LimitTables;
 use crate::names::{GroupName, JailId, RelPath, SpecId, UserName};
 
 /// The longest packet either side sends or takes.
@@ -19,7 +20,7 @@ pub const MAX_FDS: usize = 64;
 pub const MAX_TAG: usize = 256;
 
 /// What the gateway may ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Who is there, and which layers does this host give?
@@ -63,6 +64,11 @@ pub enum Request {
     FdDrop {
         /// Its name.
         tag: String,
+    },
+    /// Take these bounds from now on, in jails that run too. Only from root or whoever runs spawnd: what the network reaches widens nothing.
+    Limits {
+        /// All of them.
+        tables: Box<LimitTables>,
     },
     /// End once no jail is left.
     Shutdown {
@@ -395,6 +401,20 @@ pub struct Stats {
     pub pids: Option<u64>,
     /// How often the limit killed something.
     pub oom_kills: Option<u64>,
+    /// Memory of the kernel or desk alone.
+    #[serde(default)]
+    pub main: Memory,
+}
+
+/// Memory of one part of a jail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Most so far.
+    pub memory_peak_bytes: Option<u64>,
+    /// The limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// How often the limit killed something.
+    pub oom_kills: Option<u64>,
 }
 
 impl Stats {
@@ -412,6 +432,7 @@ impl Stats {
             cpu_usec: sum(self.cpu_usec, other.cpu_usec),
             pids: sum(self.pids, other.pids),
             oom_kills: sum(self.oom_kills, other.oom_kills),
+            main: self.main,
         }
     }
 }
@@ -462,6 +483,15 @@ pub struct Tags {
 pub struct Remaining {
     /// How many jails still run.
     pub jails: usize,
+}
+
+/// Answer to [`Request::Limits`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounded {
+    /// Jails whose bounds are other ones now.
+    pub changed: usize,
+    /// What could not be set, jail by jail; as many as a packet holds.
+    pub failed: Vec<String>,
 }
 
 /// Answer to requests that have nothing to say.

@@ -167,8 +167,6 @@ pub const TABLES: &[Table] = &[
     },
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
-    Table { name: "limits.classic", about: "Bounds of a whole Python server in one jail.", keys: LIMIT },
-    Table { name: "limits.service", about: "Bounds of one service.", keys: LIMIT },
     Table { name: "limits.together", about: "Bounds of all jails of one user together.", keys: TOGETHER },
     Table {
         name: "hdfs",
@@ -264,7 +262,7 @@ const LISTS_TEXT: &str = r#"
 #
 # [[limit]]
 # group = "ml"                       # or user = "ada"
-# of = "kernel"                      # kernel, desk, engine, classic, service or together
+# of = "kernel"                      # kernel, desk, engine or together
 # memory = "16GiB"
 #
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.

@@ -15,10 +15,6 @@ pub struct Limits {
     pub desk: Limit,
     /// Of an engine's jail.
     pub engine: Limit,
-    /// Of a whole Python server.
-    pub classic: Limit,
-    /// Of a service.
-    pub service: Limit,
     /// Of all jails of a user together.
     pub together: Limit,
 }
@@ -118,8 +114,6 @@ pub fn tables(limits: &Limits, rules: &[LimitRule]) -> Result<LimitTables, Strin
         kernel: with(JailLimits::kernel(), &limits.kernel),
         desk: with(JailLimits::desk(), &limits.desk),
         engine: with(JailLimits::engine(), &limits.engine),
-        classic: with(JailLimits::classic(), &limits.classic),
-        service: with(JailLimits::service(), &limits.service),
         together: Together::default().with(&limits.together.change()),
         rules: rules.iter().map(LimitRule::rule).collect::<Result<_, _>>()?,
     })
@@ -132,8 +126,6 @@ pub(super) fn check(limits: &Limits, rules: &[LimitRule]) -> Result<(), String> 
         ("kernel", &limits.kernel),
         ("desk", &limits.desk),
         ("engine", &limits.engine),
-        ("classic", &limits.classic),
-        ("service", &limits.service),
         ("together", &limits.together),
     ];
     let all = named.into_iter().map(|(name, limit)| (format!("limits.{name}"), limit));
@@ -197,7 +189,10 @@ mod tests {
         let ada = carrel_hub::UserName::parse("Ada L").unwrap().escaped().parse().unwrap();
         assert_eq!(tables.together(&ada, &[]).disk_bytes, None);
         let groups = ["ml team".parse().unwrap()];
-        assert_eq!(tables.of_jail(Of::Kernel, &ada, &groups).memory_bytes, Some(16 << 30));
+        assert_eq!(
+            tables.of_jail(carrel_spawnd::limits::JailKind::Kernel, &ada, &groups).memory_bytes,
+            Some(16 << 30)
+        );
         assert_eq!(parse("").unwrap(), LimitTables::default());
     }
 

@@ -12,7 +12,9 @@
 
 pub mod desk;
 pub mod events;
+mod groups;
 pub mod kernel;
+mod limits;
 pub mod resume;
 pub mod sessions;
 pub mod specs;
@@ -110,7 +112,7 @@ impl Kernels {
     ) -> Self {
         let specs = Specs::load(&config.prefix().join("share/kernels"), &config.kernels.default);
         Self(Arc::new(Inner {
-            desks: Desks::new(spawnd.clone()),
+            desks: Desks::new(spawnd.clone(), store.clone()),
             events: Events::new(clock.clone()),
             sessions: Sessions::new(store.clone()),
             started: clock.now(),
@@ -170,7 +172,7 @@ impl Kernels {
             profile: Profile::Kernel,
             kernelspec: Some(spec.parse().map_err(Error::internal)?),
             cwd,
-            groups: Vec::new(),
+            groups: groups::of(&self.0.store, jail_user).await?,
         };
         let started = async {
             let (started, _pidfd) = self.0.spawnd.start(start).await?;
@@ -398,6 +400,9 @@ impl Kernels {
         self.0.sessions.forget_kernel(kernel.id);
         if let Ok(exit) = self.0.spawnd.exit(kernel.jail.clone()).await {
             tracing::warn!(kernel.id = %kernel.id, code = exit.code, signal = exit.signal, oom = exit.oom, "kernel's jail ended");
+            if let Some(notice) = limits::of_exit(&exit) {
+                kernel.notify(notice);
+            }
         }
         // Its last messages are still in the shim's log.
         if tokio::time::timeout(LAST_WORDS, kernel.deserted()).await.is_err() {

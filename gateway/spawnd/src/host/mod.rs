@@ -10,6 +10,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod subid;
 pub(crate) mod uids;
+pub(crate) mod usage;
 
 use gateway_spawnd::Refusal;
 use gateway_spawnd::protocol::ErrorCode;

@@ -53,6 +53,8 @@ pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &B
             seccompiler::apply_filter(filter).map_err(io::Error::other)
         }),
     );
+    let watched = "watched: homes with a limit are counted every few seconds (there is no project quota)";
+    layers.insert(LayerName::Disk, LayerState::Partly(watched.into()));
     // These need no right and cannot be missing.
     layers.insert(LayerName::Capabilities, LayerState::On);
     layers.insert(LayerName::Rlimits, LayerState::On);

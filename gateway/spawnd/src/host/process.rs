@@ -113,5 +113,6 @@ mod tests {
         while !ended(&pidfd) {}
         assert_eq!(end(&pidfd), End::Known(Exited { code: Some(7), ..Exited::default() }));
         assert!(find(pid, birth(pid)).is_none());
+        assert!(child.wait().is_err(), "reaped already");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::limits::Of;
+use gateway_spawnd::limits::JailKind;
 use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::settings::{Kernelspec, Settings};
 use gateway_spawnd::{Limits, Profile, Refusal, RelPath, UserName};
@@ -29,35 +29,29 @@ pub(crate) enum Kind {
     Desk,
     /// Engine.
     Engine,
-    /// A whole Python server.
-    Classic,
-    /// A service.
-    Service,
 }
 
 impl Kind {
     /// Terminals at once. All jails of a host share one pool of some thousands.
     pub(crate) fn ptys(self) -> u32 {
         match self {
-            Self::Kernel | Self::Service => 16,
+            Self::Kernel => 16,
             Self::Engine => 1,
-            Self::Desk | Self::Classic => 96,
+            Self::Desk => 96,
         }
     }
 
     /// Whether it has a place of its own for sockets and connection files.
     pub(crate) fn has_runtime(self) -> bool {
-        matches!(self, Self::Kernel | Self::Classic | Self::Service)
+        self == Self::Kernel
     }
 
     /// Under which name its bounds stand in the settings.
-    pub(crate) fn of(self) -> Of {
+    pub(crate) fn of(self) -> JailKind {
         match self {
-            Self::Kernel => Of::Kernel,
-            Self::Desk => Of::Desk,
-            Self::Engine => Of::Engine,
-            Self::Classic => Of::Classic,
-            Self::Service => Of::Service,
+            Self::Kernel => JailKind::Kernel,
+            Self::Desk => JailKind::Desk,
+            Self::Engine => JailKind::Engine,
         }
     }
 }

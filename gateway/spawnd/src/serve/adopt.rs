@@ -1,7 +1,7 @@
 //! Jails that outlived the spawnd that started them are taken over; what is left of others is ended.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -16,7 +16,7 @@ use super::jails::{Jail, Running, cgroup_leaf, places};
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
-use super::Server;
+use super::{Server, disk};
 use crate::host::folders::{make_folder, me, remove_tree};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};
@@ -63,6 +63,7 @@ impl Server {
             let message = format!("{} jails run already; raise max_jails or stop some", self.jails.len());
             return Err(Refusal::new(ErrorCode::Limit, message));
         }
+        self.admit_home(&start.user, start.profile)?;
         if self.folders.jail_path(start.id.as_str()).join("main.sock").as_os_str().len() > 107 {
             let message =
                 "the runtime folder's path is too long for a socket (107 bytes); choose a shorter one";
@@ -152,6 +153,8 @@ impl Server {
         let (log, log_in) = log_pipe(&folder, "log")?;
         let bounds = User::part(users, &user, &plan.limits);
         let (group, mut layers) = cgroups.leaf(&user, &cgroup_leaf(&id, "main"), &bounds);
+        let disk = users.get(&user).map(|user| disk::layer(&user.together));
+        layers.extend(disk.map(|state| (LayerName::Disk, state)));
         let memory = layers.get_mut(&LayerName::Memory);
         let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());
         let cpus = cpus.pin(layers.get_mut(&LayerName::Cpu), plan.limits.cpu);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use gateway_spawnd::protocol::Memory;
 use gateway_spawnd::{
     Exited, GroupName, JailId, JailInfo, LayerReport, Mode, Profile, Reason, Settings, SpecId, Stats,
     UserName,
@@ -36,7 +37,7 @@ pub(crate) const LAST_WORDS: u32 = 8;
 /// Which of a jail's two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Shim, desk, server or service.
+    /// Shim or desk.
     Main,
     /// Engine.
     Engine,
@@ -104,7 +105,6 @@ impl Running {
         }
         lines
     }
-
 }
 
 /// A jail that runs or is being ended.
@@ -199,8 +199,14 @@ impl Jail {
 
     /// Of all that runs, added up.
     pub(crate) fn stats(&self) -> Stats {
+        let main = self.main.as_ref().map(Running::stats).unwrap_or_default();
+        let alone = Memory {
+            memory_peak_bytes: main.memory_peak_bytes,
+            memory_limit_bytes: main.memory_limit_bytes,
+            oom_kills: main.oom_kills,
+        };
         let all = self.processes().map(|(_, running)| running.stats());
-        all.fold(Stats::default(), Stats::plus)
+        all.fold(Stats { main: alone, ..Stats::default() }, Stats::plus)
     }
 
     /// Writes down who runs, for the next spawnd; processes that are about to run are given.

@@ -1,8 +1,10 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
 pub(crate) mod adopt;
+pub(crate) mod bounds;
 pub(crate) mod broker;
 pub(crate) mod build;
+pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod jails;
 pub(crate) mod lines;
@@ -46,10 +48,12 @@ use workshop::Views;
 /// The most connections to the control socket.
 const MAX_CLIENTS: usize = 64;
 
-/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is or whose engine's at the broker, and spawnd's user namespace.
+/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is or whose engine's at the broker, bounds
+/// that are no longer those of the settings, and spawnd's user namespace.
 pub(crate) const KEPT_FD: &str = "fd/";
 pub(crate) const KEPT_ENGINE: &str = "engine/";
 pub(crate) const KEPT_BROKER: &str = "broker/";
+pub(crate) const KEPT_LIMITS: &str = "limits";
 pub(crate) const KEPT_NAMESPACE: &str = "namespace";
 
 /// Everything that spawnd holds.
@@ -73,6 +77,8 @@ pub(crate) struct Server {
     /// Whose jails these are.
     pub(crate) users: BTreeMap<UserName, User>,
     pub(crate) broker: Broker,
+    /// The count of homes.
+    pub(crate) disk: disk::Watch,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
     /// Holds descriptors for the next spawnd.
@@ -88,6 +94,8 @@ pub(crate) struct Client {
     pub(crate) socket: OwnedFd,
     /// The process at the other end.
     pub(crate) pid: i32,
+    /// May change what the settings said.
+    pub(crate) trusted: bool,
     /// Answered when a stop has finished; until then it is not read.
     pub(crate) waiting: bool,
 }
@@ -104,6 +112,7 @@ enum Token {
     Wake(JailId),
     BrokerEnded,
     BrokerSaid,
+    Counted,
 }
 
 impl Server {
@@ -117,6 +126,7 @@ impl Server {
                 break;
             }
             self.keep_broker(Instant::now());
+            self.count_homes(Instant::now());
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -128,6 +138,7 @@ impl Server {
                     Token::Wake(id) => self.wake_engine(&id),
                     Token::BrokerEnded => self.broker_ended(Instant::now()),
                     Token::BrokerSaid => self.broker_said(),
+                    Token::Counted => self.counted(Instant::now()),
                 }
             }
         }
@@ -158,7 +169,11 @@ impl Server {
             tokens.push(Token::BrokerSaid);
             fds.push(PollFd::new(&running.log, PollFlags::IN));
         }
-        patience = self.broker_due(now);
+        if let Some(counting) = self.counting() {
+            tokens.push(Token::Counted);
+            fds.push(PollFd::new(counting, PollFlags::IN));
+        }
+        patience = [self.broker_due(now), self.count_due(now)].into_iter().flatten().min();
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
                 if process.unreaped.is_none() {
@@ -225,7 +240,8 @@ impl Server {
             {
                 unknown.insert(pidfd);
             }
-            self.clients.insert(self.next_client, Client { socket, pid, waiting: false });
+            let trusted = [0, me().0].contains(&uid);
+            self.clients.insert(self.next_client, Client { socket, pid, trusted, waiting: false });
             return;
         };
         let text = json!({ "err": refusal }).to_string();

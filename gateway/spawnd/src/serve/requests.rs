@@ -67,6 +67,13 @@ impl Server {
                 self.keeper.forget(&format!("{KEPT_FD}{tag}"));
                 self.reply(key, Ok(Done {}), &[]);
             }
+            Request::Limits { tables } => {
+                let trusted = self.clients.get(&key).is_some_and(|client| client.trusted);
+                let refusal =
+                    Refusal::new(ErrorCode::Refused, "bounds are set by root or whoever runs spawnd");
+                let bounded = if trusted { Ok(self.rebound(*tables)) } else { Err(refusal) };
+                self.reply(key, bounded, &[]);
+            }
             Request::Shutdown { jails } => {
                 match jails {
                     ShutdownJails::KeepIfAny => self.draining = true,

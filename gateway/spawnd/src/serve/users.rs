@@ -6,6 +6,7 @@ use gateway_spawnd::{GroupName, Limits, Together, UserName};
 
 use super::Server;
 use crate::host::cgroup::{Bounds, Group};
+use crate::host::usage::Usage;
 
 /// A user with running jails.
 pub(crate) struct User {
@@ -14,6 +15,8 @@ pub(crate) struct User {
     pub(crate) together: Together,
     pub(crate) bounds: Bounds,
     pub(crate) cgroup: Group,
+    /// What the home held at the last count.
+    pub(crate) home: Option<Usage>,
 }
 
 impl User {
@@ -28,12 +31,17 @@ impl Server {
     /// Before a jail of this user is started.
     pub(crate) fn meet_user(&mut self, name: &UserName, groups: &[GroupName]) {
         let together = self.settings.limits.together(name, groups);
-        if self.users.get(name).is_some_and(|user| user.together == together) {
+        let bounds = Bounds::whole(&together);
+        if let Some(user) = self.users.get_mut(name) {
+            groups.clone_into(&mut user.groups);
+            if user.together != together {
+                self.cgroups.rebound(name, None, &mut user.cgroup, &bounds);
+                (user.together, user.bounds) = (together, bounds);
+            }
             return;
         }
-        let bounds = Bounds::whole(&together);
         let cgroup = self.cgroups.user(name, &bounds);
-        let user = User { groups: groups.to_vec(), together, bounds, cgroup };
+        let user = User { groups: groups.to_vec(), together, bounds, cgroup, home: None };
         self.users.insert(name.clone(), user);
     }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::broker::Broker;
 use super::store::{Exits, FdStore};
-use super::{KEPT_NAMESPACE, Server, record};
+use super::{KEPT_NAMESPACE, Server, bounds, record};
 use crate::host::cgroup::Cgroups;
 use crate::host::cpus::Cpus;
 use crate::host::folders::{Claim, Folders, below, check_trusted, me};
@@ -38,9 +38,10 @@ pub(crate) struct Views {
 }
 
 /// Builds everything that jails share, takes over those that run, and opens the control socket.
-pub(crate) fn open(settings: Settings, keeper: Keeper) -> Result<Server, Refusal> {
+pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Refusal> {
     umask(Bits::from_raw_mode(0o022));
     let mut held = keeper.held();
+    bounds::take_back(&mut settings, &mut held);
     let mode = mode::choose(settings.mode, geteuid().is_root())?;
     // Whose files these are can only be seen from outside a user namespace.
     check(&settings)?;
@@ -99,6 +100,7 @@ pub(crate) fn open(settings: Settings, keeper: Keeper) -> Result<Server, Refusal
         jails: BTreeMap::new(),
         users: BTreeMap::new(),
         broker: Broker::default(),
+        disk: super::disk::Watch::default(),
         exits: Exits::default(),
         store: FdStore::default(),
         keeper,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 use crate::common::{As, Spawnd, eventually, id, names, possible, processes};
-use gateway_spawnd::{ErrorCode, LayerName, LayerState, Profile, Start};
+use gateway_spawnd::{BrokerSettings, ErrorCode, LayerName, LayerState, Profile, Start};
 
 const MODES: [As; 2] = [As::Root, As::Ordinary];
 
@@ -257,3 +257,86 @@ fn alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X']))
 }
+
+#[test]
+fn an_engine_finds_its_broker_again_whoever_of_the_three_was_killed() {
+    for who in MODES.into_iter().filter(|who| possible(*who)) {
+        let spawnd = Spawnd::detached(who, |root, settings| {
+            fs::write(root.join("bin/engine"), ASKING_ENGINE).unwrap();
+            fs::write(root.join("bin/broker"), BROKER).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(root.join("bin/broker"), mode).unwrap();
+            // Who it is may pass the folders down to it.
+            fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let (uid, gid) = (crate::common::ORDINARY, crate::common::ORDINARY);
+            let (program, config) = (root.join("bin/broker"), root.join("engine.toml"));
+            settings.broker = Some(BrokerSettings { program, config, uid, gid });
+        });
+        spawnd.kernel("ada", "k-1");
+        spawnd.kernel("bob", "k-2");
+        let ask = |id: &str| {
+            let code = "s = socket.socket(socket.AF_UNIX); s.connect('/run/engine/engine.sock'); s.settimeout(30)\nprint(s.makefile('rb').read().decode())";
+            spawnd.python(id, code)
+        };
+        let broker = |answer: &str| answer.rsplit(' ').next().unwrap().parse::<i32>().unwrap();
+        let first = ask("k-1");
+        assert!(first.starts_with("k-1 ada "), "{who:?} {first} {}", (spawnd.log)());
+        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        // The broker: another one knows all engines.
+        assert_eq!(unsafe_kill(broker(&first)), 0);
+        let second = ask("k-1");
+        assert!(second.starts_with("k-1 ada "), "{who:?} {second}");
+        assert_ne!(broker(&first), broker(&second));
+        // spawnd: the engine that runs asks on; the old broker ends with it.
+        assert_eq!(unsafe_kill(spawnd.hello.pid), 0);
+        let third = ask("k-1");
+        assert!(third.starts_with("k-1 ada "), "{who:?} {third}");
+        let client = spawnd.connect_again();
+        eventually("the end of the old broker", || !alive(broker(&second)));
+        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        // A jail that ends is forgotten, and its socket with it.
+        client.stop(id("k-1")).unwrap();
+        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        spawnd.finish();
+    }
+}
+
+/// Passes each question on to the broker, for as long as it takes to find one.
+const ASKING_ENGINE: &str = r#"#!/usr/bin/python3 -S
+import socket, sys, time
+path = sys.argv[sys.argv.index("--broker") + 1]
+server = socket.socket(fileno=3); server.setblocking(True)
+while True:
+    c, _ = server.accept()
+    for _ in range(600):
+        s = socket.socket(socket.AF_UNIX); s.settimeout(20)
+        try:
+            s.connect(path); told = s.makefile("rb").read()
+            if told: break
+        except OSError: pass
+        time.sleep(0.05)
+    c.sendall(told); c.close()
+"#;
+
+/// Says whose engine asks, and who answers as the host counts; ends with spawnd.
+const BROKER: &str = r#"#!/usr/bin/python3 -S
+import json, os, socket, select, array
+control = socket.socket(fileno=3)
+engines = {}
+while True:
+    for ready in select.select([control, *engines], [], [])[0]:
+        if ready is control:
+            data, rights, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(4))
+            if not data: os._exit(0)
+            word = json.loads(data)
+            for kept in [s for s, w in engines.items() if w["id"] == word["id"]]: del engines[kept]
+            if word["op"] == "engine":
+                fds = array.array("i"); fds.frombytes(rights[0][2])
+                engines[socket.socket(fileno=fds[0])] = word
+        else:
+            try: c, _ = ready.accept()
+            except BlockingIOError: continue
+            c.setblocking(True)
+            word = engines[ready]
+            c.sendall(f"{word['id']} {word['user']} {os.getpid()}".encode()); c.close()
+"#;

@@ -86,14 +86,12 @@ impl Group {
         stats
     }
 
-    /// Whether its memory limit is what killed something: it was reached, not only the limit of a part.
-    pub(crate) fn full(&self) -> bool {
-        let stats = self.stats();
-        match (stats.memory_peak_bytes, stats.memory_limit_bytes) {
-            // Pages are given back before the last one is refused.
-            (Some(peak), Some(limit)) => peak >= limit.saturating_sub(limit / 64),
-            _ => false,
-        }
+    /// What its bounds are, as the kernel has them.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let files =
+            ["memory.max", "memory.limit_in_bytes", "pids.max", "cpu.max", "cpu.cfs_quota_us", "io.weight"];
+        let all = self.folders().flat_map(|folder| files.map(|file| folder.join(file)));
+        all.filter_map(|file| fs::read_to_string(file).ok()).collect()
     }
 
     /// Moves all that runs here into further version 1 folders too. Children of a process that is moved are born where it is.
@@ -140,7 +138,7 @@ impl Group {
     /// Removes it; false while something is still in it.
     pub(crate) fn remove(&self) -> bool {
         // All of them, even if one is busy.
-        self.folders().map(|folder| remove(folder)).fold(true, |all, gone| all && gone)
+        self.folders().filter(|folder| !remove(folder)).count() == 0
     }
 }
 
@@ -214,10 +212,6 @@ mod tests {
         fs::write(dir.path().join("memory.max"), "max\n").unwrap();
         let stats = group.stats();
         assert_eq!((stats.oom_kills, stats.memory_limit_bytes), (Some(2), None));
-        assert!(!group.full());
-        fs::write(dir.path().join("memory.max"), "1000\n").unwrap();
-        fs::write(dir.path().join("memory.peak"), "999\n").unwrap();
-        assert!(group.full());
     }
 
     #[test]

@@ -83,8 +83,7 @@ const NAMESPACES: [libc::c_int; 8] = [
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
 /// Input pushed into a terminal, other line disciplines (their modules load by themselves), project numbers of files (they are quotas).
-const IOCTLS: [u64; 5] =
-    [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCCONS as u64, TIOCSETD, FS_IOC_FSSETXATTR];
+const IOCTLS: [u64; 5] = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCCONS, TIOCSETD, FS_IOC_FSSETXATTR];
 const TIOCSETD: u64 = 0x5423;
 const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
 

@@ -183,7 +183,7 @@ fn odd_requests_personalities_and_device_nodes_are_refused() {
             assert_eq!(call(IOCTL, &[0, request]), EPERM);
             assert_eq!(call(IOCTL, &[0, 0xdead_0000_0000_0000 | request]), EPERM, "only 32 bits count");
         }
-        for request in [libc::TIOCGWINSZ as u64, libc::TCGETS as u64, libc::FIONREAD as u64] {
+        for request in [libc::TIOCGWINSZ, libc::TCGETS, libc::FIONREAD] {
             assert_eq!(call(IOCTL, &[0, request]), ALLOW);
         }
         assert_eq!(call(PERSONALITY, &[0xffff_ffff]), ALLOW);
