@@ -251,7 +251,8 @@ impl Spawnd {
     /// Ends it and checks that nothing is left.
     pub(crate) fn finish(mut self) {
         let (runtime, state) = (self.settings.runtime.clone(), self.settings.state.clone());
-        self.client.shutdown(ShutdownJails::Stop).unwrap();
+        let stopped = self.client.shutdown(ShutdownJails::Stop);
+        assert!(stopped.is_ok(), "{stopped:?} {}", (self.log)());
         assert!(self.child.wait().unwrap().success(), "{}", (self.log)());
         eventually("the end of spawnd", || !runtime.join("spawnd.sock").exists());
         assert_eq!(names(&runtime.join("jails")), Vec::<String>::new());

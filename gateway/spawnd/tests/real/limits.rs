@@ -57,8 +57,9 @@ fn the_gateway_itself_may_not_widen_bounds() {
     if !possible(As::Root) {
         return;
     }
-    let spawnd = Spawnd::start(As::Root, |_, settings| {
+    let spawnd = Spawnd::start(As::Root, |root, settings| {
         settings.gateway_uid = crate::common::ORDINARY;
+        fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     });
     let refused = spawnd.client.limits(LimitTables::default()).unwrap_err().to_string();
     assert!(refused.contains("set by root"), "{refused}");

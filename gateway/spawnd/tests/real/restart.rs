@@ -261,7 +261,7 @@ fn alive(pid: i32) -> bool {
 #[test]
 fn an_engine_finds_its_broker_again_whoever_of_the_three_was_killed() {
     for who in MODES.into_iter().filter(|who| possible(*who)) {
-        let spawnd = Spawnd::detached(who, |root, settings| {
+        let mut spawnd = Spawnd::detached(who, |root, settings| {
             fs::write(root.join("bin/engine"), ASKING_ENGINE).unwrap();
             fs::write(root.join("bin/broker"), BROKER).unwrap();
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -274,29 +274,29 @@ fn an_engine_finds_its_broker_again_whoever_of_the_three_was_killed() {
         });
         spawnd.kernel("ada", "k-1");
         spawnd.kernel("bob", "k-2");
-        let ask = |id: &str| {
+        let ask = |spawnd: &Spawnd, id: &str| {
             let code = "s = socket.socket(socket.AF_UNIX); s.connect('/run/engine/engine.sock'); s.settimeout(30)\nprint(s.makefile('rb').read().decode())";
             spawnd.python(id, code)
         };
         let broker = |answer: &str| answer.rsplit(' ').next().unwrap().parse::<i32>().unwrap();
-        let first = ask("k-1");
+        let first = ask(&spawnd, "k-1");
         assert!(first.starts_with("k-1 ada "), "{who:?} {first} {}", (spawnd.log)());
-        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        assert!(ask(&spawnd, "k-2").starts_with("k-2 bob "), "{who:?}");
         // The broker: another one knows all engines.
         assert_eq!(unsafe_kill(broker(&first)), 0);
-        let second = ask("k-1");
+        let second = ask(&spawnd, "k-1");
         assert!(second.starts_with("k-1 ada "), "{who:?} {second}");
         assert_ne!(broker(&first), broker(&second));
         // spawnd: the engine that runs asks on; the old broker ends with it.
         assert_eq!(unsafe_kill(spawnd.hello.pid), 0);
-        let third = ask("k-1");
+        let third = ask(&spawnd, "k-1");
         assert!(third.starts_with("k-1 ada "), "{who:?} {third}");
-        let client = spawnd.connect_again();
+        spawnd.client = spawnd.connect_again();
         eventually("the end of the old broker", || !alive(broker(&second)));
-        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        assert!(ask(&spawnd, "k-2").starts_with("k-2 bob "), "{who:?}");
         // A jail that ends is forgotten, and its socket with it.
-        client.stop(id("k-1")).unwrap();
-        assert!(ask("k-2").starts_with("k-2 bob "), "{who:?}");
+        spawnd.client.stop(id("k-1")).unwrap();
+        assert!(ask(&spawnd, "k-2").starts_with("k-2 bob "), "{who:?}");
         spawnd.finish();
     }
 }
