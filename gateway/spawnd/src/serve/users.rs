@@ -50,8 +50,8 @@ impl Server {
         if self.jails.values().any(|jail| jail.user == *name) {
             return;
         }
-        if let Some(user) = self.users.remove(name) {
-            user.cgroup.remove();
+        if self.users.remove(name).is_some() {
+            self.cgroups.forget(name);
         }
     }
 }

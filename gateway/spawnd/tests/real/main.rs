@@ -6,6 +6,8 @@ mod common;
 #[cfg(test)]
 mod jails;
 #[cfg(test)]
+mod leftovers;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod restart;

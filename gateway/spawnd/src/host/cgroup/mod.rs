@@ -83,6 +83,13 @@ impl Cgroups {
         group
     }
 
+    /// Removes it after the last jail, also where only a leaf needed it.
+    pub(crate) fn forget(&self, user: &UserName) {
+        for base in self.bases() {
+            group::remove(&base.join(user_folder(user)));
+        }
+    }
+
     /// Makes a jail's leaf below its user's group, and says which bounds are in force in it.
     pub(crate) fn leaf(&self, user: &UserName, leaf: &str, bounds: &Bounds) -> (Group, LayerReport) {
         let (group, failed) = self.make(&Path::new(&user_folder(user)).join(leaf), bounds, Part::Leaf);
