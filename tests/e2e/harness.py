@@ -74,7 +74,8 @@ class Carrel:
     # -- command line
 
     def command(self, *words):
-        return [str(PREFIX / "bin" / "carrel"), words[0], "--state", str(self.state), *words[1:]]
+        head = 2 if words[0] in ("user", "token", "limits") else 1
+        return [str(PREFIX / "bin" / "carrel"), *words[:head], "--state", str(self.state), *words[head:]]
 
     def run(self, *words, ok=True, **kw):
         done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=120, env=self.environment, **self.identity, **kw)
@@ -152,11 +153,7 @@ class Carrel:
         self.passwords[name] = password
 
     def run_in(self, words, text):
-        head, *rest = words
-        if head in ("user", "token"):
-            argv = [str(PREFIX / "bin" / "carrel"), head, rest[0], "--state", str(self.state), *rest[1:]]
-        else:
-            argv = self.command(*words)
+        argv = self.command(*words)
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, env=self.environment, **self.identity)
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -17,8 +17,10 @@ use crate::host::usage::{self, Usage};
 use crate::log;
 use crate::sys::{self, Forked};
 
-/// Between two counts; longer where a count takes long, so that it takes a tenth of a processor at most.
+/// Between two counts, and once a home has half of what it may have; longer where a count takes long, so that it takes a tenth of a
+/// processor at most.
 const PAUSE: Duration = Duration::from_secs(2);
+const CLOSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(120);
 const SHARE: u32 = 10;
 /// So much beyond its bound, as a part of it, a home may be before what runs in it is ended. (Between two counts nothing holds it back.)
@@ -78,6 +80,12 @@ fn standing(usage: Usage, together: &Together) -> Standing {
     }
 }
 
+/// Whether it is worth a closer look.
+fn close(usage: Usage, together: &Together) -> bool {
+    let half = |used: u64, bound: Option<u64>| bound.is_some_and(|bound| used > bound / 2);
+    half(usage.bytes, together.disk_bytes) || half(usage.files, together.disk_files)
+}
+
 impl Server {
     /// Starts a count if it is time for one.
     pub(crate) fn count_homes(&mut self, now: Instant) {
@@ -131,10 +139,14 @@ impl Server {
             log::warn("disk.count", json!({ "error": error.to_string() }));
         }
         let took = now.saturating_duration_since(begun);
-        self.disk.next = Some(now + (took * SHARE).clamp(PAUSE, MAX_PAUSE));
+        let mut pause = PAUSE;
         for Counted { user, usage } in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+            if self.users.get(&user).is_some_and(|user| close(usage, &user.together)) {
+                pause = CLOSE;
+            }
             self.judge(&user, usage);
         }
+        self.disk.next = Some(now + (took * SHARE).clamp(pause, MAX_PAUSE));
     }
 
     fn judge(&mut self, name: &UserName, usage: Usage) {
@@ -208,6 +220,8 @@ mod tests {
         assert_eq!(of(901, 1), Standing::FarBeyond);
         assert_eq!(of(1, 10), Standing::FarBeyond);
         assert_eq!(standing(Usage { bytes: u64::MAX, files: 1 }, &Together::default()), Standing::Within);
+        assert!(close(Usage { bytes: 401, files: 1 }, &together));
+        assert!(!close(Usage { bytes: 400, files: 4 }, &together));
         assert!(matches!(layer(&together), LayerState::Partly(_)));
         assert!(matches!(layer(&Together::default()), LayerState::Off(_)));
     }
