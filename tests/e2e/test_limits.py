@@ -67,7 +67,8 @@ def test_bounds_change_while_kernels_run_and_by_group(bounded):
         assert "its limit of 256 MiB" in told(ws, "ran out of memory")
     assert bounded.run("limits", "apply").stdout == "0 jails have other bounds now.\n"
     # A restarted gateway brings them, too.
-    bounded.set_config("limits.kernel", memory="512MiB")
+    config = bounded.config_path()
+    config.write_text(config.read_text().replace('memory = "256MiB"', 'memory = "512MiB"'))
     bounded.kill9()
     bounded.start()
     wait_until(lambda: bob.call("GET", f"api/kernels/{kernels['bob']}").status_code == 200, 20, what="the kernel's adoption")

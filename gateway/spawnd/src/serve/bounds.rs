@@ -39,6 +39,7 @@ impl Server {
             self.keeper.hold(KEPT_LIMITS, &note, nothing);
         }
         self.settings.limits = tables;
+        self.forget_counts();
         let Self { jails, users, cgroups, settings, .. } = self;
         for (name, user) in &mut *users {
             user.together = settings.limits.together(name, &user.groups);

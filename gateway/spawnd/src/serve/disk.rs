@@ -1,5 +1,6 @@
 //! The size of homes, where no quota of the file system holds it: counted now and then by a process of its own, and who goes far beyond is ended.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,6 +41,8 @@ pub(crate) fn layer(together: &Together) -> LayerState {
 /// The count that runs, and the pace of counts.
 #[derive(Default)]
 pub(crate) struct Watch {
+    /// Homes beyond their bounds, whether anything of theirs runs or not: they are counted until they are not.
+    beyond: BTreeMap<UserName, (Usage, Together)>,
     counting: Option<Counting>,
     next: Option<Instant>,
 }
@@ -87,6 +90,11 @@ fn close(usage: Usage, together: &Together) -> bool {
 }
 
 impl Server {
+    /// Bounds have changed: who is beyond them is found out anew.
+    pub(crate) fn forget_counts(&mut self) {
+        self.disk.beyond.clear();
+    }
+
     /// Starts a count if it is time for one.
     pub(crate) fn count_homes(&mut self, now: Instant) {
         if self.disk.counting.is_some() || self.disk.next.is_some_and(|next| next > now) {
@@ -94,7 +102,8 @@ impl Server {
         }
         let bounded =
             self.users.iter().filter(|(_, user)| !matches!(layer(&user.together), LayerState::Off(_)));
-        let names: Vec<UserName> = bounded.map(|(name, _)| name.clone()).collect();
+        let names = bounded.map(|(name, _)| name).chain(self.disk.beyond.keys());
+        let names: BTreeSet<UserName> = names.cloned().collect();
         self.disk.next = Some(now + PAUSE);
         if names.is_empty() {
             return;
@@ -105,7 +114,7 @@ impl Server {
         }
     }
 
-    fn begin(&self, names: &[UserName]) -> std::io::Result<Counting> {
+    fn begin(&self, names: &BTreeSet<UserName>) -> std::io::Result<Counting> {
         // A file without a name: unlike a pipe it holds any answer.
         let answer = File::from(memfd_create("homes", MemfdFlags::CLOEXEC)?);
         match sys::fork_into(0, None)? {
@@ -125,7 +134,8 @@ impl Server {
 
     /// When to start the next count.
     pub(crate) fn count_due(&self, now: Instant) -> Option<Duration> {
-        let wanted = self.disk.counting.is_none() && !self.users.is_empty();
+        let somebody = !(self.users.is_empty() && self.disk.beyond.is_empty());
+        let wanted = self.disk.counting.is_none() && somebody;
         wanted.then(|| self.disk.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)))
     }
 
@@ -150,16 +160,23 @@ impl Server {
     }
 
     fn judge(&mut self, name: &UserName, usage: Usage) {
-        let Some(user) = self.users.get_mut(name) else { return };
-        let before = user.home.replace(usage);
-        if standing(usage, &user.together) != Standing::FarBeyond {
+        let before = self.disk.beyond.remove(name);
+        let running = self.users.get(name).map(|user| user.together.clone());
+        let Some(together) = running.or_else(|| before.as_ref().map(|(_, together)| together.clone())) else {
             return;
-        }
+        };
+        let stands = standing(usage, &together);
         // A desk must live for its user to be able to delete something, unless it is what writes.
-        let grew = before.is_some_and(|before| {
-            standing(before, &user.together) == Standing::FarBeyond
+        let grew = before.is_some_and(|(before, _)| {
+            standing(before, &together) == Standing::FarBeyond
                 && (usage.bytes > before.bytes || usage.files > before.files)
         });
+        if stands != Standing::Within {
+            self.disk.beyond.insert(name.clone(), (usage, together));
+        }
+        if stands != Standing::FarBeyond {
+            return;
+        }
         for (id, jail) in self.jails.iter_mut().filter(|(_, jail)| jail.user == *name && !jail.ending) {
             if jail.profile == Profile::Kernel || grew {
                 log::warn(
@@ -173,26 +190,23 @@ impl Server {
 
     /// Whether a kernel may be started in this home.
     pub(crate) fn admit_home(&self, name: &UserName, profile: Profile) -> Result<(), Refusal> {
-        let Some(user) = self.users.get(name).filter(|_| profile == Profile::Kernel) else { return Ok(()) };
-        let Some(usage) = user.home.filter(|usage| standing(*usage, &user.together) != Standing::Within)
-        else {
-            return Ok(());
-        };
+        let beyond = self.disk.beyond.get(name).filter(|_| profile == Profile::Kernel);
+        let Some((usage, together)) = beyond else { return Ok(()) };
         let limit =
             |bound: Option<u64>, unit: u64| bound.map_or("any".to_owned(), |b| (b / unit).to_string());
         let message = format!(
             "your home holds {} MiB in {} files and may hold {} MiB in {} files; delete something first, files can still be browsed",
             usage.bytes >> 20,
             usage.files,
-            limit(user.together.disk_bytes, 1 << 20),
-            limit(user.together.disk_files, 1),
+            limit(together.disk_bytes, 1 << 20),
+            limit(together.disk_files, 1),
         );
         Err(Refusal::new(ErrorCode::Limit, message))
     }
 }
 
 /// In the child: a line for each home.
-fn count_all(homes: &OwnedFd, names: &[UserName], mut answer: &File) {
+fn count_all(homes: &OwnedFd, names: &BTreeSet<UserName>, mut answer: &File) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for user in names {
         let counted = openat(homes, user.as_str(), flags, Mode::empty()).and_then(usage::count);

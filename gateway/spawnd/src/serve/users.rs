@@ -6,7 +6,6 @@ use gateway_spawnd::{GroupName, Limits, Together, UserName};
 
 use super::Server;
 use crate::host::cgroup::{Bounds, Group};
-use crate::host::usage::Usage;
 
 /// A user with running jails.
 pub(crate) struct User {
@@ -15,8 +14,6 @@ pub(crate) struct User {
     pub(crate) together: Together,
     pub(crate) bounds: Bounds,
     pub(crate) cgroup: Group,
-    /// What the home held at the last count.
-    pub(crate) home: Option<Usage>,
 }
 
 impl User {
@@ -41,7 +38,7 @@ impl Server {
             return;
         }
         let cgroup = self.cgroups.user(name, &bounds);
-        let user = User { groups: groups.to_vec(), together, bounds, cgroup, home: None };
+        let user = User { groups: groups.to_vec(), together, bounds, cgroup };
         self.users.insert(name.clone(), user);
     }
 

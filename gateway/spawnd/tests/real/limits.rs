@@ -82,6 +82,10 @@ fn a_home_far_beyond_its_bound_ends_what_writes_and_refuses_more() {
         eventually("its end", || spawnd.client.exit(id("k-1")).is_ok());
         assert_eq!(spawnd.client.exit(id("k-1")).unwrap().reason, Some(Reason::Disk));
         assert_eq!(spawnd.python("k-2", "print(1)"), "1", "the other user goes on");
+        // Nothing of hers runs any more, and still it is known.
+        assert!(spawnd.client.start(kernel("ada", "k-3")).is_err());
+        fs::remove_file(spawnd.settings.state.join("homes/ada/big")).unwrap();
+        eventually("room", || spawnd.client.start(kernel("ada", "k-3")).is_ok());
         spawnd.finish();
     }
 }
