@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod launch;
+pub mod layers;
 pub mod limits;
 pub mod names;
 pub mod packet;
