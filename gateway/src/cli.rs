@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 64 wrong usage or configuration, 69 something that is needed is not there, 70 a fault of ours.
 
+mod limits;
 mod people;
 
 use crate::check;
@@ -49,6 +50,11 @@ enum Command {
     },
     /// List running jails.
     Jails(Jails),
+    /// Bounds of jails.
+    Limits {
+        #[command(subcommand)]
+        command: limits::LimitsCommand,
+    },
 }
 
 /// Which Carrel is meant.
@@ -119,6 +125,7 @@ fn run(command: Command) -> Result<ExitCode, Fatal> {
         Command::User { command } => people::user(command),
         Command::Token { command } => people::token(command),
         Command::Jails(jails) => list_jails(&jails),
+        Command::Limits { command } => limits::run(&command),
     }
 }
 

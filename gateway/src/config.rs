@@ -5,7 +5,10 @@
 
 pub mod hdfs;
 pub mod keys;
+pub mod limits;
 pub mod text;
+
+use limits::{LimitRule, Limits};
 
 use serde::{Deserialize, Deserializer, de};
 use std::fs;
@@ -75,9 +78,12 @@ pub struct Config {
     /// `[sandbox]`
     #[serde(default)]
     pub sandbox: SandboxSettings,
-    /// `[limits.kernel]`, `[limits.desk]`, `[limits.engine]`
+    /// `[limits.*]`
     #[serde(default)]
     pub limits: Limits,
+    /// `[[limit]]`
+    #[serde(default, rename = "limit")]
+    pub limit_rules: Vec<LimitRule>,
     /// `[hdfs]`
     #[serde(default)]
     pub hdfs: hdfs::HdfsSettings,
@@ -269,42 +275,6 @@ impl Default for SandboxSettings {
     }
 }
 
-/// `[limits]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Of a kernel's jail.
-    pub kernel: Limit,
-    /// Of a desk's jail.
-    pub desk: Limit,
-    /// Of an engine's jail.
-    pub engine: Limit,
-}
-
-/// The bounds of a kind of jail; what is not set keeps the sandbox's default.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limit {
-    /// Memory.
-    #[serde(deserialize_with = "some_size")]
-    pub memory: Option<u64>,
-    /// Processes and threads.
-    pub processes: Option<u64>,
-    /// Processors; 0 is no limit.
-    pub cpus: Option<f64>,
-    /// Descriptors a process may hold.
-    pub descriptors: Option<u64>,
-    /// Size of `/tmp`.
-    #[serde(deserialize_with = "some_size")]
-    pub tmp: Option<u64>,
-    /// Size of `/dev/shm`.
-    #[serde(deserialize_with = "some_size")]
-    pub shm: Option<u64>,
-    /// The largest file.
-    #[serde(deserialize_with = "some_size")]
-    pub file: Option<u64>,
-}
-
 impl Config {
     /// Reads and checks a file. `state` is the folder it speaks of.
     pub fn load(path: &Path, state: &Path) -> Result<Self, ConfigError> {
@@ -334,6 +304,7 @@ impl Config {
             kernels: KernelSettings::default(),
             sandbox: SandboxSettings::default(),
             limits: Limits::default(),
+            limit_rules: Vec::new(),
             hdfs: hdfs::HdfsSettings::default(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
@@ -378,6 +349,7 @@ impl Config {
         between("sandbox.uid_base", self.sandbox.uid_base.into(), 10_000, 4_000_000_000)?;
         between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
+        limits::check(&self.limits, &self.limit_rules)?;
         self.hdfs.check()?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
             return Err("gateway.user must be an ordinary user, not root".into());

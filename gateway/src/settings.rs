@@ -1,9 +1,9 @@
 //! What spawnd and the engine are told: made from the configuration, once, before privileges are dropped.
 
-use crate::config::{Config, Limit};
+use crate::config::{Config, limits};
 use carrel_hub::UserName;
 use carrel_spawnd::settings::{Interrupt, Kernelspec};
-use carrel_spawnd::{BrokerSettings, Limits, Programs, Settings, SpecId};
+use carrel_spawnd::{BrokerSettings, Programs, Settings, SpecId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,24 +68,9 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity, broker: Option
     });
     let skeleton = prefix.join("share/skeleton");
     settings.skeleton = skeleton.is_dir().then_some(skeleton);
-    settings.kernel_limits = limits(settings.kernel_limits, &config.limits.kernel);
-    settings.desk_limits = limits(settings.desk_limits, &config.limits.desk);
-    settings.engine_limits = limits(settings.engine_limits, &config.limits.engine);
+    // It was checked when the configuration was read.
+    settings.limits = limits::tables(&config.limits, &config.limit_rules).unwrap_or_default();
     settings
-}
-
-fn limits(mut base: Limits, limit: &Limit) -> Limits {
-    base.memory_bytes = limit.memory.or(base.memory_bytes);
-    base.pids = limit.processes.or(base.pids);
-    base.cpu = match limit.cpus {
-        Some(n) if n <= 0.0 => None,
-        other => other.or(base.cpu),
-    };
-    base.fds = limit.descriptors.unwrap_or(base.fds);
-    base.tmp_bytes = limit.tmp.unwrap_or(base.tmp_bytes);
-    base.shm_bytes = limit.shm.unwrap_or(base.shm_bytes);
-    base.file_bytes = limit.file.unwrap_or(base.file_bytes);
-    base
 }
 
 /// The kernels of the prefix: `share/kernels/*/kernel.json`. The prefix's own programs and Python are shown to each.

@@ -131,7 +131,13 @@ fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fata
     let print = folders::fingerprint(&wanted);
     if let Some(client) = Client::connect(&socket).ok().filter(|c| c.hello().is_ok()) {
         if folders::same_fingerprint(runtime, &print) {
-            tracing::info!("the sandbox helper is running already, kernels are taken over");
+            // Bounds may have changed: they need no new helper.
+            let bounded = client.limits(wanted.limits).map_err(|e| Fatal::unavailable(chain(&e)))?;
+            tracing::info!(
+                limits.changed = bounded.changed,
+                limits.failed = ?bounded.failed,
+                "the sandbox helper is running already, kernels are taken over"
+            );
             return Ok(socket);
         }
         if client.list().is_ok_and(|jails| !jails.is_empty()) {

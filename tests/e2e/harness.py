@@ -3,6 +3,7 @@
 `Carrel` owns one state folder and one gateway on a free loopback port; a session-wide one serves most tests, tests that break things start
 their own. Nothing here knows a type of ours: programs, ports and files only.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -73,7 +74,8 @@ class Carrel:
     # -- command line
 
     def command(self, *words):
-        return [str(PREFIX / "bin" / "carrel"), words[0], "--state", str(self.state), *words[1:]]
+        head = 2 if words[0] in ("user", "token", "limits") else 1
+        return [str(PREFIX / "bin" / "carrel"), *words[:head], "--state", str(self.state), *words[head:]]
 
     def run(self, *words, ok=True, **kw):
         done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=120, env=self.environment, **self.identity, **kw)
@@ -93,10 +95,24 @@ class Carrel:
     def config_path(self):
         return self.state / "carrel.toml"
 
+    def runtime(self):
+        """Sockets and jails; where they lie by default is in docs/config.md, paths.runtime."""
+        key = hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
+        uid = self.identity.get("user", os.getuid())
+        return pathlib.Path("/run/carrel" if uid == 0 else f"/tmp/carrel-{uid}") / key
+
     def edit_config(self, lines):
         """Appends whole tables."""
         with self.config_path().open("a") as f:
             f.write("\n" + lines + "\n")
+
+    def set_config(self, table, **values):
+        """Sets keys of a table that the template already has."""
+        head = f"\n[{table}]\n"
+        text = self.config_path().read_text()
+        assert head in text, table
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        self.config_path().write_text(text.replace(head, head + lines, 1))
 
     # -- life
 
@@ -137,11 +153,7 @@ class Carrel:
         self.passwords[name] = password
 
     def run_in(self, words, text):
-        head, *rest = words
-        if head in ("user", "token"):
-            argv = [str(PREFIX / "bin" / "carrel"), head, rest[0], "--state", str(self.state), *rest[1:]]
-        else:
-            argv = self.command(*words)
+        argv = self.command(*words)
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, env=self.environment, **self.identity)
         assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout

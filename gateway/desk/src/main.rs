@@ -72,6 +72,19 @@ fn main() -> ExitCode {
     if let Some(code) = terminal::child::main_if_asked() {
         return code;
     }
+    // Programs in terminals run as the same user: they could write into this process's memory otherwise.
+    if let Err(why) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        eprintln!("carrel-desk: {why}");
+        return ExitCode::from(INTERNAL);
+    }
+    if let Some(code) = terminal::keeper::main_if_asked() {
+        return code;
+    }
+    // What a killed keeper of a terminal leaves behind comes here.
+    if let Err(why) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        eprintln!("carrel-desk: {why}");
+        return ExitCode::from(INTERNAL);
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(e) => {

@@ -253,27 +253,94 @@ async fn a_flood_is_stopped_by_ctrl_c_and_exit_ends_the_terminal() {
     program.json("GET", "/api/terminals/flood", Value::Null, 404).await;
 }
 
+/// Says something to the shell that makes it print `pid=<number>.`, and gives the number.
+async fn pid_of(tab: &mut Tab, line: &str) -> i32 {
+    say(tab, json!(["stdin", format!("{line}\r")])).await;
+    let mut seen = String::new();
+    loop {
+        seen.push_str(&until(tab, ".").await);
+        let number = seen.rsplit_once("pid=").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+        if let Some(pid) = number {
+            return pid;
+        }
+    }
+}
+
+/// Not there any more, or only waiting to be reaped.
+fn gone(pid: i32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z")
+}
+
 #[tokio::test]
 async fn delete_kills_what_runs_in_the_background_too() {
     let program = start(&[]);
     program.json("POST", "/api/terminals", Value::Null, 200).await;
     let mut tab = program.tab("1").await.unwrap();
-    say(&mut tab, json!(["stdin", "set -m; trap '' HUP; sleep 1000 & echo \"pid=$!.\"\r"])).await;
-    let seen = loop {
-        let seen = until(&mut tab, ".").await;
-        if let Some((_, rest)) = seen.rsplit_once("pid=")
-            && let Some(pid) =
-                rest.split('.').next().filter(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
-        {
-            break pid.to_owned();
-        }
-    };
-    let proc = PathBuf::from(format!("/proc/{seen}/stat"));
-    assert!(proc.exists());
+    let pid = pid_of(&mut tab, "set -m; trap '' HUP; sleep 1000 & echo \"pid=$!.\"").await;
+    assert!(!gone(pid));
     program.json("DELETE", "/api/terminals/1", Value::Null, 204).await;
-    let state = std::fs::read_to_string(&proc).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z"), "{state}");
+    assert!(gone(pid));
     program.json("DELETE", "/api/terminals/1", Value::Null, 404).await;
+}
+
+/// Forks twice, leads a session of its own, ignores signals: the shell knows nothing of it.
+const DAEMON: &str =
+    "(setsid sh -c 'trap \"\" HUP TERM INT; (while :; do sleep 1; done) & echo \"pid=$!.\"' 2>/dev/null)";
+
+#[tokio::test]
+async fn no_daemon_outlives_its_terminal_and_other_terminals_do_not_suffer() {
+    let program = start(&[]);
+    program.json("POST", "/api/terminals", Value::Null, 200).await;
+    program.json("POST", "/api/terminals", Value::Null, 200).await;
+    let (mut tab, mut other) = (program.tab("1").await.unwrap(), program.tab("2").await.unwrap());
+    let theirs = pid_of(&mut other, DAEMON).await;
+    for end in ["delete", "exit", "kill the keeper"] {
+        let daemon = pid_of(&mut tab, DAEMON).await;
+        assert!(!gone(daemon), "{end}");
+        match end {
+            "delete" => {
+                program.json("DELETE", "/api/terminals/1", Value::Null, 204).await;
+            }
+            "exit" => {
+                say(&mut tab, json!(["stdin", "exit\r"])).await;
+                while hear(&mut tab).await.is_some() {}
+            }
+            // A hostile user's own way: the process between desk and shell is of the same user.
+            _ => {
+                say(&mut tab, json!(["stdin", "kill -9 $PPID\r"])).await;
+                while hear(&mut tab).await.is_some() {}
+            }
+        }
+        assert!(gone(daemon), "{end}");
+        assert!(!gone(theirs), "{end}");
+        program.json("POST", "/api/terminals", json!({"name": "1"}), 200).await;
+        tab = program.tab("1").await.unwrap();
+    }
+    program.json("DELETE", "/api/terminals/2", Value::Null, 204).await;
+    assert!(gone(theirs));
+}
+
+#[tokio::test]
+async fn a_fork_bomb_ends_with_its_terminal() {
+    let program = start(&[]);
+    program.json("POST", "/api/terminals", Value::Null, 200).await;
+    let mut tab = program.tab("1").await.unwrap();
+    // Bounded, so that a machine without a jail survives it: each copy makes two more, each in a session of its own.
+    let bomb = "b() { [ $1 = 0 ] && exec sleep 98761; setsid sh -c \"$2\" b $(($1-1)) \"$2\" & setsid sh -c \"$2\" b $(($1-1)) \"$2\" & wait; }; b $1 \"$2\"";
+    let line = format!("B='{bomb}'; sh -c \"$B\" b 6 \"$B\" & echo \"pid=$!.\"");
+    pid_of(&mut tab, &line).await;
+    let count = || {
+        let lines = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = lines.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.starts_with(b"sh\0-c\0b()") || line.starts_with(b"sleep\098761")).count()
+    };
+    let begun = std::time::Instant::now();
+    while count() < 40 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the bomb does not go off");
+    }
+    program.json("DELETE", "/api/terminals/1", Value::Null, 204).await;
+    assert_eq!(count(), 0);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use carrel_wire::{Channel, ConnectionInfo};
 use gateway_shim::protocol::{Exit, State};
 use rustix::process::{
-    Pid, Signal as Sig, WaitOptions, getpriority_process, kill_process, kill_process_group,
+    Pid, Signal as Sig, WaitOptions, getpid, getpriority_process, kill_process, kill_process_group,
     setpriority_process, wait,
 };
 use tokio::net::unix::pipe;
@@ -158,6 +158,7 @@ impl Supervisor {
         self.deaths = 0;
         self.shared.restarting(0);
         self.stop(true).await;
+        self.end_strays().await;
         self.launch();
     }
 
@@ -172,8 +173,26 @@ impl Supervisor {
             self.shared.dead(&format!("it died {} times in a row ({})", self.deaths, describe(exit)));
         } else {
             self.shared.restarting(self.deaths);
+            self.end_strays().await;
             self.launch();
         }
+    }
+
+    /// What a kernel left behind ends with it, however it hid: the next one begins alone. In a jail only, where this is pid 1.
+    async fn end_strays(&mut self) {
+        if getpid() != Pid::INIT {
+            return;
+        }
+        let deadline = Instant::now() + GRACE;
+        // To the "group" of pid 1 means to everybody but oneself. It reaches all at once: nothing can fork its way out of it.
+        while kill_process_group(Pid::INIT, Sig::KILL).is_ok() {
+            self.reap();
+            if timeout_at(deadline, self.child_ended.recv()).await.is_err() {
+                output::note("processes of the kernel before do not end");
+                return;
+            }
+        }
+        self.reap();
     }
 
     fn launch(&mut self) {

@@ -14,11 +14,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::limits::LimitTables;
 use crate::names::JailId;
 use crate::packet::{self, Received};
 use crate::protocol::{
-    Done, Exited, Hello, JailInfo, JailList, Refusal, Remaining, Reply, Request, ShutdownJails, Start,
-    Started, Stats, Tags,
+    Bounded, Done, Exited, Hello, JailInfo, JailList, Refusal, Remaining, Reply, Request, ShutdownJails,
+    Start, Started, Stats, Tags,
 };
 
 /// How long an answer may take.
@@ -127,6 +128,11 @@ impl Client {
     /// Closes a kept descriptor.
     pub fn fd_drop(&self, tag: &str) -> Result<(), ClientError> {
         self.ask::<Done>(&Request::FdDrop { tag: tag.to_owned() }, &[]).map(|_| ())
+    }
+
+    /// Other bounds, for jails that run too.
+    pub fn limits(&self, tables: LimitTables) -> Result<Bounded, ClientError> {
+        self.ask(&Request::Limits { tables: Box::new(tables) }, &[]).map(|(bounded, _)| bounded)
     }
 
     /// Ends spawnd once no jail is left; says how many still run.

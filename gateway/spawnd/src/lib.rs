@@ -6,6 +6,8 @@
 
 pub mod client;
 pub mod launch;
+pub mod layers;
+pub mod limits;
 pub mod names;
 pub mod packet;
 pub mod protocol;
@@ -13,9 +15,10 @@ pub mod settings;
 
 pub use client::{Client, ClientError};
 pub use launch::{LaunchError, launch};
-pub use names::{JailId, RelPath, SpecId, UserName};
+pub use limits::{LimitTables, Limits, Together};
+pub use names::{GroupName, JailId, RelPath, SpecId, UserName};
 pub use protocol::{
-    ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Refusal, Reply,
-    Request, ShutdownJails, Start, Started, Stats,
+    ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal,
+    Reply, Request, ShutdownJails, Start, Started, Stats,
 };
-pub use settings::{BrokerSettings, Kernelspec, Limits, ModePreference, Programs, Settings};
+pub use settings::{BrokerSettings, Kernelspec, ModePreference, Programs, Settings};

@@ -5,6 +5,7 @@
 
 mod host;
 mod jail;
+mod keeper;
 mod log;
 mod serve;
 mod sys;
@@ -17,14 +18,18 @@ use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::settings::ModePreference;
 use gateway_spawnd::{Hello, Mode, Refusal, Reply, Settings};
 use rustix::fs::{CWD, Mode as Bits, OFlags, openat};
-use rustix::process::geteuid;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use serde_json::json;
 
 use host::cgroup::Cgroups;
-use host::{internal, mode, probe};
+use host::mode::{self, Living};
+use host::{internal, probe};
+use keeper::{Keeper, Kept};
 
-const USAGE: &str =
-    "usage: carrel-spawnd serve [--detach] < settings.json\n       carrel-spawnd probe [--degraded]\n";
+const USAGE: &str = "usage: carrel-spawnd serve [--detach] < settings.json
+       carrel-spawnd sweep < settings.json
+       carrel-spawnd probe [--degraded]
+";
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
@@ -33,8 +38,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["serve"] => serve(false),
-        ["serve", "--detach"] => serve(true),
+        ["serve"] => serve(How::Foreground),
+        ["serve", "--detach"] => serve(How::Detached),
+        ["sweep"] => serve(How::OnlyToEnd),
         ["probe"] => report(ModePreference::Auto),
         ["probe", "--degraded"] => report(ModePreference::Degraded),
         ["--version"] => say(&format!("carrel-spawnd {}\n", env!("CARGO_PKG_VERSION"))),
@@ -46,20 +52,40 @@ fn main() -> ExitCode {
     }
 }
 
+/// The ways to run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Under something that starts it again.
+    Foreground,
+    /// By itself, below a keeper of its own.
+    Detached,
+    /// Takes over what jails an earlier one left, ends them, and ends.
+    OnlyToEnd,
+}
+
 /// Prints `{"ok":hello}` or `{"err":…}` on standard output once it serves or will not; then serves.
-fn serve(detach: bool) -> ExitCode {
+fn serve(how: How) -> ExitCode {
     let settings = match read_settings() {
         Ok(settings) => settings,
         Err(refusal) => return give_up(refusal),
     };
-    if detach {
+    // It holds some descriptors for each jail.
+    let many = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: many, maximum: many });
+    let mut keeper = Keeper::absent();
+    if how == How::Detached {
         match detached() {
             Ok(None) => {}
             Ok(Some(code)) => return code,
             Err(error) => return give_up(internal("detaching", &error)),
         }
+        match keeper::keep(&silence) {
+            Ok(Kept::Serving(kept)) => keeper = kept,
+            Ok(Kept::Over(code)) => return code,
+            Err(error) => return give_up(internal("starting the keeper", &error)),
+        }
     }
-    let mut server = match serve::workshop::open(settings) {
+    let mut server = match serve::workshop::open(settings, keeper) {
         Ok(server) => server,
         Err(refusal) => return give_up(refusal),
     };
@@ -67,6 +93,9 @@ fn serve(detach: bool) -> ExitCode {
     // Whoever waits for the answer reads up to the end of it.
     if let Err(error) = silence() {
         log::warn("silence", json!({ "error": error.to_string() }));
+    }
+    if how == How::OnlyToEnd {
+        server.stop_all();
     }
     match server.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,11 +110,13 @@ fn serve(detach: bool) -> ExitCode {
 fn report(wish: ModePreference) -> ExitCode {
     let found = || -> Result<(Mode, gateway_spawnd::LayerReport), Refusal> {
         let mode = mode::choose(wish, geteuid().is_root())?;
-        mode::enter(mode)?;
+        let ids = mode::enter(mode, 0..0, Living::default())?;
         let filter =
             jail::filter::compile().map_err(|error| internal("compiling the system call filter", &error))?;
         let cgroups = Cgroups::detect(mode, &format!("probe-{}", rustix::process::getpid()));
-        Ok((mode, probe::all(mode, &probe::namespaces(mode), &cgroups, &filter)))
+        let mut given = probe::namespaces(mode);
+        given.insert(gateway_spawnd::LayerName::Uid, ids.layer());
+        Ok((mode, probe::all(mode, &given, &cgroups, &filter)))
     };
     match found() {
         Ok((mode, layers)) => say(&format!("{}\n", json!({ "mode": mode, "layers": layers }))),

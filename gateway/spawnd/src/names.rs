@@ -89,6 +89,12 @@ name!(
 );
 
 name!(
+    /// A group of the Hub's: 1 to 255 bytes without control characters. It is compared, nothing else.
+    GroupName, "group", "expected 1 to 255 bytes without control characters",
+    |s| (1..=255).contains(&s.len()) && !s.chars().any(char::is_control)
+);
+
+name!(
     /// A path below the home: relative, at most 1024 bytes, without `..`, empty parts or NUL. Empty is the home itself.
     RelPath, "cwd", "expected a relative path of at most 1024 bytes without '..', empty parts or NUL",
     |s| {

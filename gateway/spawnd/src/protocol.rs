@@ -2,14 +2,14 @@
 //!
 //! One JSON object a packet. A request carries names only: no paths, no flags, no uids.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::names::{JailId, RelPath, SpecId, UserName};
+pub use crate::layers::{LayerName, LayerReport, LayerState, Mode};
+use crate::limits::LimitTables;
+use crate::names::{GroupName, JailId, RelPath, SpecId, UserName};
 
 /// The longest packet either side sends or takes.
 pub const MAX_PACKET: usize = 64 * 1024;
@@ -19,7 +19,7 @@ pub const MAX_FDS: usize = 64;
 pub const MAX_TAG: usize = 256;
 
 /// What the gateway may ask.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Who is there, and which layers does this host give?
@@ -64,6 +64,11 @@ pub enum Request {
         /// Its name.
         tag: String,
     },
+    /// Take these bounds from now on, in jails that run too. Only from root or whoever runs spawnd: what the network reaches widens nothing.
+    Limits {
+        /// All of them.
+        tables: Box<LimitTables>,
+    },
     /// End once no jail is left.
     Shutdown {
         /// What becomes of the jails that still run.
@@ -87,6 +92,9 @@ pub struct Start {
     /// Where the kernel begins, below the home.
     #[serde(default)]
     pub cwd: RelPath,
+    /// The user's groups at the Hub, for bounds that groups have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
 }
 
 /// The kinds of jail that can be asked for. (A kernel's engine is started by spawnd itself.)
@@ -154,152 +162,6 @@ pub enum ErrorCode {
     /// A fault of the host or of spawnd.
     Internal,
 }
-
-/// How jails are built on this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// By root: a distinct uid per user.
-    Root,
-    /// By an ordinary user, inside a user namespace; all jails share that user's uid.
-    Userns,
-    /// Without namespaces; only where the settings name it.
-    Degraded,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Root => "root",
-            Self::Userns => "userns",
-            Self::Degraded => "degraded",
-        })
-    }
-}
-
-/// The layers of a jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LayerName {
-    /// A private read-only root.
-    Mount,
-    /// Own processes only.
-    Pid,
-    /// No network.
-    Net,
-    /// Own System V and POSIX IPC.
-    Ipc,
-    /// Own host name.
-    Uts,
-    /// An own user namespace with one id.
-    User,
-    /// A uid that no other user has.
-    Uid,
-    /// Own cgroup view.
-    Cgroup,
-    /// A memory limit.
-    Memory,
-    /// A limit on processes.
-    Pids,
-    /// A limit on processor time.
-    Cpu,
-    /// File rules as a second wall.
-    Landlock,
-    /// The system call filter.
-    Seccomp,
-    /// No set-uid programs.
-    NoNewPrivs,
-    /// No capabilities.
-    Capabilities,
-    /// Descriptors, file size, locked memory, core dumps.
-    Rlimits,
-}
-
-impl LayerName {
-    /// The layers without which no jail is started in `root` and `userns` mode unless the settings say otherwise.
-    pub const REQUIRED: [Self; 11] = [
-        Self::Mount,
-        Self::Pid,
-        Self::Net,
-        Self::Ipc,
-        Self::Uts,
-        Self::User,
-        Self::Landlock,
-        Self::Seccomp,
-        Self::NoNewPrivs,
-        Self::Capabilities,
-        Self::Rlimits,
-    ];
-}
-
-impl fmt::Display for LayerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mount => "mount",
-            Self::Pid => "pid",
-            Self::Net => "net",
-            Self::Ipc => "ipc",
-            Self::Uts => "uts",
-            Self::User => "user",
-            Self::Uid => "uid",
-            Self::Cgroup => "cgroup",
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Cpu => "cpu",
-            Self::Landlock => "landlock",
-            Self::Seccomp => "seccomp",
-            Self::NoNewPrivs => "no_new_privs",
-            Self::Capabilities => "capabilities",
-            Self::Rlimits => "rlimits",
-        })
-    }
-}
-
-/// Whether a layer is in force: `"on"` or `"off: why"`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayerState {
-    /// In force.
-    On,
-    /// Not, and why.
-    Off(String),
-}
-
-impl LayerState {
-    /// Whether it is in force.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        matches!(self, Self::On)
-    }
-}
-
-impl fmt::Display for LayerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::On => f.write_str("on"),
-            Self::Off(why) => write!(f, "off: {why}"),
-        }
-    }
-}
-
-impl Serialize for LayerState {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for LayerState {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        match text.strip_prefix("off: ") {
-            Some(why) => Ok(Self::Off(why.to_owned())),
-            None if text == "on" => Ok(Self::On),
-            None => Err(serde::de::Error::custom(format!("expected \"on\" or \"off: why\", not {text:?}"))),
-        }
-    }
-}
-
-/// Every layer and whether it is in force.
-pub type LayerReport = BTreeMap<LayerName, LayerState>;
 
 /// Answer to [`Request::Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -380,6 +242,40 @@ pub struct Stats {
     pub pids: Option<u64>,
     /// How often the limit killed something.
     pub oom_kills: Option<u64>,
+    /// Memory of the kernel or desk alone.
+    #[serde(default)]
+    pub main: Memory,
+}
+
+/// Memory of one part of a jail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Most so far.
+    pub memory_peak_bytes: Option<u64>,
+    /// The limit.
+    pub memory_limit_bytes: Option<u64>,
+    /// How often the limit killed something.
+    pub oom_kills: Option<u64>,
+}
+
+impl Stats {
+    /// Of two, added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+        Self {
+            memory_bytes: sum(self.memory_bytes, other.memory_bytes),
+            memory_peak_bytes: sum(self.memory_peak_bytes, other.memory_peak_bytes),
+            memory_limit_bytes: sum(self.memory_limit_bytes, other.memory_limit_bytes),
+            cpu_usec: sum(self.cpu_usec, other.cpu_usec),
+            pids: sum(self.pids, other.pids),
+            oom_kills: sum(self.oom_kills, other.oom_kills),
+            main: self.main,
+        }
+    }
 }
 
 /// How a jail ended.
@@ -389,8 +285,31 @@ pub struct Exited {
     pub code: Option<i32>,
     /// Signal that ended pid 1.
     pub signal: Option<i32>,
-    /// Whether the memory limit killed something in it.
+    /// Whether a memory limit killed something in it.
     pub oom: bool,
+    /// Why spawnd ended it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Most memory that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// The memory that it might have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
+}
+
+/// Why spawnd ended a jail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// Somebody asked for it.
+    Asked,
+    /// It used more memory than it may, where no cgroup holds it back.
+    Memory,
+    /// It lived for as long as it may.
+    Wall,
+    /// The user's home grew far beyond what it may be, where no quota holds it back.
+    Disk,
 }
 
 /// Answer to [`Request::FdTake`]: the tags, in the order of the descriptors.
@@ -407,96 +326,18 @@ pub struct Remaining {
     pub jails: usize,
 }
 
+/// Answer to [`Request::Limits`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounded {
+    /// Jails whose bounds are other ones now.
+    pub changed: usize,
+    /// What could not be set, jail by jail; as many as a packet holds.
+    pub failed: Vec<String>,
+}
+
 /// Answer to requests that have nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parse(text: &str) -> Result<Request, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-
-    #[test]
-    fn requests_are_the_bytes_of_the_architecture() {
-        let cases = [
-            (r#"{"op":"hello"}"#, Request::Hello {}),
-            (r#"{"op":"list"}"#, Request::List { after: None }),
-            (r#"{"op":"fd_put","tag":"ws/1"}"#, Request::FdPut { tag: "ws/1".into() }),
-            (r#"{"op":"fd_take","prefix":"ws/","max":3}"#, Request::FdTake { prefix: "ws/".into(), max: 3 }),
-            (r#"{"op":"fd_drop","tag":"x"}"#, Request::FdDrop { tag: "x".into() }),
-            (
-                r#"{"op":"shutdown","jails":"keep-if-any"}"#,
-                Request::Shutdown { jails: ShutdownJails::KeepIfAny },
-            ),
-            (
-                r#"{"op":"start","user":"ada","id":"k-1","profile":"kernel","kernelspec":"carrel","cwd":"a/b"}"#,
-                Request::Start(Start {
-                    user: "ada".parse().unwrap(),
-                    id: "k-1".parse().unwrap(),
-                    profile: Profile::Kernel,
-                    kernelspec: Some("carrel".parse().unwrap()),
-                    cwd: "a/b".parse().unwrap(),
-                }),
-            ),
-        ];
-        for (text, request) in cases {
-            assert_eq!(parse(text).unwrap(), request);
-            assert_eq!(serde_json::to_string(&request).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn what_a_request_must_not_carry_is_refused() {
-        for text in [
-            "",
-            "[]",
-            "{}",
-            r#"{"op":"exec"}"#,
-            r#"{"op":"stop"}"#,
-            r#"{"op":"stop","id":"../x"}"#,
-            r#"{"op":"start","user":"Root","id":"k","profile":"kernel"}"#,
-            r#"{"op":"start","user":"ada","id":"k","profile":"engine"}"#,
-            r#"{"op":"start","user":"ada","id":"k","profile":"desk","uid":0}"#,
-            r#"{"op":"start","user":"ada","id":"k","profile":"kernel","kernelspec":"a","cwd":"/etc"}"#,
-            r#"{"op":"start","user":"ada","id":"k","profile":"kernel","argv":["/bin/sh"]}"#,
-            r#"{"op":"stop","id":"k","force":true}"#,
-        ] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn replies_and_layers_have_their_shape() {
-        let refused: Reply<Done> = Reply::Err(Refusal::new(ErrorCode::NotFound, "no jail k"));
-        assert_eq!(
-            serde_json::to_string(&refused).unwrap(),
-            r#"{"err":{"code":"not_found","message":"no jail k"}}"#
-        );
-        let mut layers = LayerReport::new();
-        layers.insert(LayerName::NoNewPrivs, LayerState::On);
-        layers.insert(LayerName::Uid, LayerState::Off("shared".into()));
-        let text = serde_json::to_string(&Reply::Ok(&layers)).unwrap();
-        assert_eq!(text, r#"{"ok":{"uid":"off: shared","no_new_privs":"on"}}"#);
-        let Reply::Ok(back) = serde_json::from_str::<Reply<LayerReport>>(&text).unwrap() else {
-            panic!("an error")
-        };
-        assert_eq!(back, layers);
-        assert!(serde_json::from_str::<LayerState>("\"maybe\"").is_err());
-    }
-
-    proptest! {
-        /// Bytes from outside are a request or an error, never a panic; and a request survives the way out and back.
-        #[test]
-        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(request) = serde_json::from_slice::<Request>(&bytes) {
-                let text = serde_json::to_string(&request).unwrap();
-                prop_assert_eq!(parse(&text).unwrap(), request);
-            }
-        }
-    }
-}
+mod tests;

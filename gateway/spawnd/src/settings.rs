@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitTables;
 use crate::names::SpecId;
 use crate::protocol::LayerName;
 
@@ -52,15 +53,9 @@ pub struct Settings {
     /// Copied into a home when it is made.
     #[serde(default)]
     pub skeleton: Option<PathBuf>,
-    /// Limits of a kernel's jail.
-    #[serde(default = "Limits::kernel")]
-    pub kernel_limits: Limits,
-    /// Limits of a desk's jail.
-    #[serde(default = "Limits::desk")]
-    pub desk_limits: Limits,
-    /// Limits of an engine's jail.
-    #[serde(default = "Limits::engine")]
-    pub engine_limits: Limits,
+    /// Bounds of jails.
+    #[serde(default)]
+    pub limits: LimitTables,
     /// The most jails at once, engines not counted.
     #[serde(default = "default_max_jails")]
     pub max_jails: usize,
@@ -92,9 +87,7 @@ impl Settings {
             engine_config: None,
             broker: None,
             skeleton: None,
-            kernel_limits: Limits::kernel(),
-            desk_limits: Limits::desk(),
-            engine_limits: Limits::engine(),
+            limits: LimitTables::default(),
             max_jails: default_max_jails(),
         }
     }
@@ -187,60 +180,6 @@ impl Interrupt {
     }
 }
 
-/// Bounds of a jail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Memory of the whole jail, its temporary files included.
-    pub memory_bytes: Option<u64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-    /// Processors (1.5 is one and a half).
-    pub cpu: Option<f64>,
-    /// Descriptors a process may hold.
-    pub fds: u64,
-    /// Size of `/tmp`.
-    pub tmp_bytes: u64,
-    /// Size of `/dev/shm`.
-    pub shm_bytes: u64,
-    /// Files in `/tmp`, and in `/dev/shm`.
-    pub tmp_inodes: u64,
-    /// Largest file a process may write.
-    pub file_bytes: u64,
-}
-
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-
-impl Limits {
-    /// Defaults for kernels: 2 GiB, 256 processes.
-    #[must_use]
-    pub fn kernel() -> Self {
-        Self {
-            memory_bytes: Some(2 * GIB),
-            pids: Some(256),
-            cpu: None,
-            fds: 4096,
-            tmp_bytes: 512 * MIB,
-            shm_bytes: 256 * MIB,
-            tmp_inodes: 65536,
-            file_bytes: 64 * GIB,
-        }
-    }
-
-    /// Defaults for desks: 1 GiB, 512 processes (terminals run programs).
-    #[must_use]
-    pub fn desk() -> Self {
-        Self { memory_bytes: Some(GIB), pids: Some(512), ..Self::kernel() }
-    }
-
-    /// Defaults for engines: 4 GiB, 512 threads.
-    #[must_use]
-    pub fn engine() -> Self {
-        Self { memory_bytes: Some(4 * GIB), pids: Some(512), ..Self::kernel() }
-    }
-}
-
 fn default_uid_base() -> u32 {
     200_000
 }
@@ -268,7 +207,7 @@ mod tests {
             "kernelspecs":{"carrel":{"argv":["carrel-kernel","-f","{connection_file}"],"interrupt":"message"}}}"#;
         let settings: Settings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.mode, ModePreference::Auto);
-        assert_eq!(settings.kernel_limits, Limits::kernel());
+        assert_eq!(settings.limits, LimitTables::default());
         assert_eq!(settings.socket(), PathBuf::from("/run/carrel/x/spawnd.sock"));
         let again: Settings = serde_json::from_slice(&serde_json::to_vec(&settings).unwrap()).unwrap();
         assert_eq!(again, settings);

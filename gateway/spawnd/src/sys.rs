@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "raw system calls; each call says why it is sound")]
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -62,18 +63,42 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Whether mounts that the host makes later below a copy show there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// As the original has it; mounts made here never go back.
+    Kept,
+    /// They do not.
+    Private,
+}
+
 /// Sets attributes (`MOUNT_ATTR_*`) of a mount given by descriptor, with everything mounted below it.
-pub(crate) fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: u64) -> io::Result<()> {
-    mount_setattr(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes)
+pub(crate) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: u64,
+    propagation: Propagation,
+) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    mount_setattr(mount.as_raw_fd(), c"", flags, attributes, propagation)
 }
 
 /// The same for a mount given by path, without what is mounted below it.
 pub(crate) fn set_mount_attributes_at(path: &CStr, attributes: u64) -> io::Result<()> {
-    mount_setattr(libc::AT_FDCWD, path, 0, attributes)
+    mount_setattr(libc::AT_FDCWD, path, 0, attributes, Propagation::Kept)
 }
 
-fn mount_setattr(fd: RawFd, path: &CStr, flags: libc::c_int, attributes: u64) -> io::Result<()> {
-    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+fn mount_setattr(
+    fd: RawFd,
+    path: &CStr,
+    flags: libc::c_int,
+    attributes: u64,
+    propagation: Propagation,
+) -> io::Result<()> {
+    let propagation = match propagation {
+        Propagation::Kept => 0,
+        Propagation::Private => libc::MS_PRIVATE,
+    };
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation, userns_fd: 0 };
     // SAFETY: the kernel reads the path and `attr`, both alive, and keeps neither.
     let done = unsafe {
         libc::syscall(
@@ -107,6 +132,41 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// The user namespace that a user namespace was made in.
+pub(crate) fn parent_namespace(namespace: &File) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; a fresh descriptor or -1.
+    let parent = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) };
+    if parent < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(parent) })
+}
+const NS_GET_PARENT: libc::Ioctl = 0xb702;
+
+/// What `wait` would say of a process that ended, whoever its parent was: once that one has reaped it, from Linux 6.15 on. An error is an
+/// older Linux.
+pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    /// `struct pidfd_info` as it was when it learned of exit codes.
+    #[repr(C)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    let mut info = Info { mask: PIDFD_INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
+    // SAFETY: the request carries the size of `info`, which is alive; the kernel writes at most that much.
+    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xff, 11, 64 bytes)`.
+const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b;
 
 /// Empties the capability bounding set.
 pub(crate) fn drop_bounding_set() -> io::Result<()> {

@@ -21,13 +21,29 @@ pub struct Table {
 pub struct Key(pub &'static str, pub &'static str, pub &'static str);
 
 const LIMIT: &[Key] = &[
-    Key("memory", "", "Memory of the whole jail, for example \"2GiB\"."),
+    Key("memory", "", "Memory of the whole jail, for example \"2GiB\"; 0 is no limit."),
+    Key("swap", "", "Swap on top of that; none if it is not set."),
     Key("processes", "", "Processes and threads."),
     Key("cpus", "", "Processors (1.5 is one and a half); 0 is no limit."),
+    Key("io_weight", "", "Share of a busy disk, 1 to 10000; everybody has 100."),
     Key("descriptors", "", "Open files of one process."),
     Key("tmp", "", "Size of /tmp."),
     Key("shm", "", "Size of /dev/shm."),
+    Key("files", "", "Files in each of the two."),
     Key("file", "", "The largest file that may be written."),
+    Key("wall", "", "How long the jail may live, for example \"8h\"; 0 is for ever."),
+];
+const TOGETHER: &[Key] = &[
+    Key("memory", "", "Memory of all jails of a user together."),
+    Key("processes", "", "Processes and threads."),
+    Key("cpus", "", "Processors; 0 is no limit."),
+    Key("io_weight", "", "Share of a busy disk, 1 to 10000; everybody has 100."),
+    Key(
+        "disk",
+        "",
+        "Size of the home. Held by a project quota where the file system has them, else watched; `carrel check` says which.",
+    ),
+    Key("disk_files", "", "Files in the home."),
 ];
 
 /// All plain tables, in the order of the template.
@@ -151,6 +167,7 @@ pub const TABLES: &[Table] = &[
     },
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
+    Table { name: "limits.together", about: "Bounds of all jails of one user together.", keys: TOGETHER },
     Table {
         name: "hdfs",
         about: "A cluster that is read through the broker, as the user who asks (docs/broker.md). Without `config` there is none.",
@@ -211,6 +228,27 @@ pub const TABLES: &[Table] = &[
 
 /// Repeated tables and their keys.
 const LISTS: &[(&str, &[&str])] = &[
+    (
+        "limit",
+        &[
+            "user",
+            "group",
+            "of",
+            "memory",
+            "swap",
+            "processes",
+            "cpus",
+            "io_weight",
+            "descriptors",
+            "tmp",
+            "shm",
+            "files",
+            "file",
+            "wall",
+            "disk",
+            "disk_files",
+        ],
+    ),
     ("catalog", &["name", "path", "description", "owner"]),
     ("dataset", &["name", "path", "format", "description", "owner"]),
 ];
@@ -219,6 +257,14 @@ const LISTS: &[(&str, &[&str])] = &[
 const FREE: &[&str] = &["hdfs.users"];
 
 const LISTS_TEXT: &str = r#"
+# Bounds that a user or a group of the Hub has instead of those above, any number of times. Of several groups the most generous bound counts; a
+# user's own ones come before those. `carrel limits apply` brings changes here and in [limits.*] to the jails that run.
+#
+# [[limit]]
+# group = "ml"                       # or user = "ada"
+# of = "kernel"                      # kernel, desk, engine or together
+# memory = "16GiB"
+#
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
 # Others are named here, any number of times:
 #
@@ -280,7 +326,7 @@ pub fn document() -> String {
             let _ = writeln!(out, "| `{name}` | {default} | {} |", about.replace('|', "\\|"));
         }
     }
-    let _ = write!(out, "\n## `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n");
+    let _ = write!(out, "\n## `[[limit]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n");
     out
 }
 

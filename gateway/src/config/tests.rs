@@ -17,7 +17,7 @@ fn all_defaults() -> String {
             }
             _ => l.to_owned(),
         })
-        .take_while(|l| !l.starts_with("# Data."))
+        .take_while(|l| !l.starts_with("# Bounds that a user or a group"))
         .collect::<Vec<_>>()
         .join("\n")
 }

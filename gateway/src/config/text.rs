@@ -39,6 +39,21 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, k)| k)
 }
 
+/// `90`, `30s`, `15m`, `8h`, `2d`: seconds.
+pub fn parse_duration(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(at)?;
+    let unit = match unit.trim() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// `512`, `64KB`, `1.5GiB`: all units count in 1024s, as people mean them.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();

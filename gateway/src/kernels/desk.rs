@@ -23,6 +23,9 @@ use tokio::net::UnixStream;
 
 use crate::error::{Error, Result, chain};
 use crate::spawnd::SpawndHandle;
+use crate::store::StoreHandle;
+
+use super::groups;
 
 /// Idle connections kept per desk.
 const IDLE: usize = 4;
@@ -45,8 +48,8 @@ impl std::fmt::Debug for Desks {
 impl Desks {
     /// No desk is started yet.
     #[must_use]
-    pub fn new(spawnd: SpawndHandle) -> Self {
-        let starter = Starter { spawnd, sockets: Arc::default() };
+    pub fn new(spawnd: SpawndHandle, store: StoreHandle) -> Self {
+        let starter = Starter { spawnd, store, sockets: Arc::default() };
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE)
             .pool_idle_timeout(IDLE_FOR)
@@ -91,6 +94,7 @@ impl Desks {
 #[derive(Clone)]
 struct Starter {
     spawnd: SpawndHandle,
+    store: StoreHandle,
     /// Where desks listen that were reached before. The inner lock makes two first requests start one desk.
     sockets: Arc<Mutex<HashMap<UserName, Known>>>,
 }
@@ -128,6 +132,7 @@ impl Starter {
             profile: Profile::Desk,
             kernelspec: None,
             cwd: RelPath::home(),
+            groups: groups::of(&self.store, user).await?,
         };
         match self.spawnd.start(start).await {
             Ok((started, _pidfd)) => {

@@ -7,9 +7,9 @@ use carrel_shim::protocol::Cmd;
 use carrel_spawnd::JailId;
 use uuid::Uuid;
 
-use super::Kernels;
 use super::kernel::Kernel;
 use super::watch::End;
+use super::{Kernels, limits};
 use crate::error::{Error, Result, chain};
 
 /// How long a kernel may take to end politely.
@@ -69,6 +69,9 @@ impl Kernels {
         self.0.sessions.forget_kernel(kernel.id);
         if let Ok(exit) = self.0.spawnd.exit(kernel.jail.clone()).await {
             tracing::warn!(kernel.id = %kernel.id, code = exit.code, signal = exit.signal, oom = exit.oom, "kernel's jail ended");
+            if let Some(notice) = limits::of_exit(&exit) {
+                kernel.notify(notice);
+            }
         }
         // Its last messages are still in the shim's log.
         if tokio::time::timeout(LAST_WORDS, kernel.deserted()).await.is_err() {

@@ -15,7 +15,9 @@ mod adopt;
 pub mod desk;
 mod end;
 pub mod events;
+mod groups;
 pub mod kernel;
+mod limits;
 pub mod resume;
 pub mod sessions;
 pub mod specs;
@@ -109,7 +111,7 @@ impl Kernels {
     ) -> Self {
         let specs = Specs::load(&config.prefix().join("share/kernels"), &config.kernels.default);
         Self(Arc::new(Inner {
-            desks: Desks::new(spawnd.clone()),
+            desks: Desks::new(spawnd.clone(), store.clone()),
             events: Events::new(clock.clone()),
             sessions: Sessions::new(store.clone()),
             started: clock.now(),
@@ -169,6 +171,7 @@ impl Kernels {
             profile: Profile::Kernel,
             kernelspec: Some(spec.parse().map_err(Error::internal)?),
             cwd,
+            groups: groups::of(&self.0.store, jail_user).await?,
         };
         let started = async {
             let (started, _pidfd) = self.0.spawnd.start(start).await?;

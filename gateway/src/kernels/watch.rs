@@ -8,8 +8,8 @@ use carrel_shim::protocol::{Event, From, Hello, Reply, Role, State as Life};
 use carrel_wire::Channel;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Kernels;
-use super::kernel::{Kernel, Notice, Order};
+use super::kernel::{Kernel, Order};
+use super::{Kernels, limits};
 use crate::error::chain;
 
 /// How often an idle kernel is looked at.
@@ -144,18 +144,9 @@ async fn happened(kernels: &Kernels, kernel: &Kernel, event: Event, kills: &mut 
 /// Tells the people attached when it was the memory limit that ended their kernel.
 async fn out_of_memory(kernels: &Kernels, kernel: &Kernel, kills: &mut u64) {
     let Ok(stats) = kernels.spawnd().stats(kernel.jail.clone()).await else { return };
-    let now = stats.oom_kills.unwrap_or(0);
-    if now <= *kills {
-        return;
-    }
-    *kills = now;
-    let limit = stats.memory_limit_bytes.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
-    tracing::warn!(kernel.id = %kernel.id, limit = stats.memory_limit_bytes, "memory limit ended a kernel");
-    kernel.notify(Notice {
-        text: format!(
-            "The kernel ran out of memory: it passed its limit{limit} and was ended. Variables are lost; session tables in scratch space are not.\n"
-        ),
-    });
+    let Some(notice) = limits::of_kernel(&stats, kills) else { return };
+    tracing::warn!(kernel.id = %kernel.id, peak = stats.main.memory_peak_bytes, limit = stats.main.memory_limit_bytes, "memory limit ended a kernel");
+    kernel.notify(notice);
 }
 
 /// A new control connection, if the shim is still there.

@@ -7,7 +7,7 @@ use super::{Fatal, privileges};
 use crate::config::Config;
 use crate::cookies::Keys;
 use crate::settings::{self, Identity};
-use carrel_spawnd::Settings;
+use carrel_spawnd::{LimitTables, Settings};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown};
@@ -99,7 +99,9 @@ pub(super) fn write_config(path: &Path, text: String) -> Result<(), Fatal> {
 /// What a spawnd was started with, to see whether a running one still fits.
 pub fn fingerprint(settings: &Settings) -> String {
     use sha2::{Digest, Sha256};
-    let text = serde_json::to_vec(settings).unwrap_or_default();
+    // Bounds change while it runs.
+    let settings = Settings { limits: LimitTables::default(), ..settings.clone() };
+    let text = serde_json::to_vec(&settings).unwrap_or_default();
     Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect()
 }
 

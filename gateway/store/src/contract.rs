@@ -131,6 +131,8 @@ fn groups_have_members_and_properties() {
     let group = s.groups().unwrap().remove(0);
     assert_eq!((group.users.as_slice(), &group.properties), (["ada".to_owned()].as_slice(), &properties));
     assert_eq!(s.groups_of(ids[1]).unwrap(), ["g"]);
+    assert_eq!(s.groups_of_folder("ada").unwrap(), ["g"]);
+    assert!(s.groups_of_folder("bob").unwrap().is_empty());
     assert_eq!(s.members_of(&["g".to_owned(), "none".to_owned()].into()).unwrap()["g"].len(), 1);
     assert_eq!(s.user_ids(&[name("ada"), name("zoe")]).unwrap(), Err(name("zoe")));
     assert!(s.delete_group(group.id).unwrap());

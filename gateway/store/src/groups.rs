@@ -54,6 +54,15 @@ impl Store {
         })
     }
 
+    /// The same for the user whose home has this name.
+    pub fn groups_of_folder(&self, folder: &str) -> Result<Vec<String>> {
+        self.read("list a user's groups", |db| {
+            db.prepare_cached("SELECT g.name FROM groups g JOIN members m ON m.group_id = g.id JOIN users u ON u.id = m.user_id WHERE u.folder = ?1 ORDER BY g.name")?
+                .query_map([folder], |r| r.get(0))?
+                .collect()
+        })
+    }
+
     /// The members of each of these groups; unknown groups are left out.
     pub fn members_of(&self, groups: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>> {
         self.read("list members", |db| {

@@ -17,11 +17,6 @@ use crate::terminal::scrollback::{Decoder, Scrollback};
 
 /// How long a tab may hold up the others.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a hung-up shell may take to end by itself.
-const GRACE: Duration = Duration::from_millis(500);
-/// How often, and how far apart, what is left of a session is killed.
-const KILLS: u32 = 100;
-const BETWEEN_KILLS: Duration = Duration::from_millis(10);
 /// How much is read at a time.
 const CHUNK: usize = 16 << 10;
 /// Tabs of one terminal.
@@ -109,7 +104,7 @@ impl Actor {
                 _ = killed.wait_for(|kill| *kill) => break,
                 Some(command) = commands.recv() => self.obey(command),
                 given = give(slow), if self.pending.is_some() => self.given(given),
-                _ = self.pty.child.wait(), if !shell_ended => shell_ended = true,
+                _ = self.pty.keeper.wait(), if !shell_ended => shell_ended = true,
                 ready = self.pty.master.readable(), if self.pending.is_none() && open && !shell_ended => {
                     match ready {
                         Ok(mut ready) => ready.clear_ready(),
@@ -136,24 +131,7 @@ impl Actor {
                 }
             }
         }
-        self.end(shell_ended).await;
-    }
-
-    /// Ends what is left of the session, gently if there is a shell to be gentle to.
-    async fn end(&mut self, shell_ended: bool) {
-        if !shell_ended {
-            self.pty.hang_up();
-            let _ = tokio::time::timeout(GRACE, self.pty.child.wait()).await;
-        }
-        // A killed process needs a moment, and one may have forked in between.
-        for _ in 0..KILLS {
-            if !self.pty.kill_session() {
-                break;
-            }
-            let _ = tokio::time::timeout(BETWEEN_KILLS, self.pty.child.wait()).await;
-            tokio::time::sleep(BETWEEN_KILLS).await;
-        }
-        let _ = tokio::time::timeout(GRACE, self.pty.child.wait()).await;
+        self.pty.end().await;
     }
 
     fn obey(&mut self, command: Command) {

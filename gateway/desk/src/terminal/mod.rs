@@ -1,14 +1,17 @@
 //! Terminals: named shells on ptys, shared by any number of browser tabs.
 //!
 //! Each terminal is one task (`actor`) that owns the pty, the shell and the scrollback; the registry here holds the
-//! handles to talk to it. `start` prepares a shell, `child` is what runs between fork and shell, `socket` is one tab.
+//! handles to talk to it. `start` prepares a shell, `keeper` and `child` are what runs between desk and shell, `socket` is
+//! one tab.
 
 mod actor;
 pub(crate) mod child;
+pub(crate) mod keeper;
 mod pty;
 mod scrollback;
 pub(crate) mod socket;
 pub(crate) mod start;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use crate::error::Error;
 use crate::model::iso;
 use crate::terminal::actor::{Actor, Command};
+use crate::terminal::pty::Keepers;
 use crate::terminal::start::Shell;
 
 /// Terminals of one user at once.
@@ -28,12 +32,13 @@ const MAX_TERMINALS: usize = 32;
 /// Commands and keystrokes that wait for a terminal.
 const QUEUE: usize = 64;
 /// Longest wait for a terminal's processes to be gone.
-const GOODBYE: Duration = Duration::from_secs(4);
+const GOODBYE: Duration = Duration::from_secs(9);
 
 /// The open terminals by name.
 #[derive(Debug, Default)]
 pub(crate) struct Terminals {
     open: Mutex<BTreeMap<String, Handle>>,
+    keepers: Keepers,
 }
 
 /// Jupyter's model of a terminal.
@@ -99,7 +104,7 @@ impl Terminals {
             Some(name) => name.clone(),
             None => (1u32..).map(|n| n.to_string()).find(|n| !open.contains_key(n)).unwrap_or_default(),
         };
-        let pty = pty::spawn(&shell)?;
+        let pty = pty::spawn(&shell, &self.keepers)?;
         let (commands, commanded) = mpsc::channel(QUEUE);
         let (input, typed) = mpsc::channel(QUEUE);
         let (kill, killed) = watch::channel(false);
@@ -118,7 +123,7 @@ impl Terminals {
         Ok(model)
     }
 
-    /// Ends a terminal and every process of its session; returns when they are gone.
+    /// Ends a terminal and every process that came of it; returns when they are gone.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), Error> {
         let handle = self.handle(name)?;
         handle.end().await;

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::{Mode, Refusal, Settings};
+use gateway_spawnd::{Refusal, Settings};
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode as Bits, OFlags, fchmod, fchown, flock, fstat, mkdirat, openat,
     unlinkat,
@@ -32,36 +32,97 @@ pub(crate) struct Folders {
     _lock: OwnedFd,
 }
 
-impl Folders {
-    /// Opens and checks everything, and removes what a killed spawnd left.
-    pub(crate) fn open(settings: &Settings, mode: Mode) -> Result<Self, Refusal> {
+/// The runtime folder is ours: nobody else serves it, and nobody else can change what lies in it.
+pub(crate) struct Claim {
+    /// `<runtime>/jails`.
+    pub(crate) jails: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl Claim {
+    /// Before anything else: what lies in the folder says how to go on.
+    pub(crate) fn take(settings: &Settings) -> Result<Self, Refusal> {
         for path in [&settings.runtime, &settings.state] {
             if !path.is_absolute() {
                 return Err(refused(format!("{} is not an absolute path", path.display())));
             }
         }
-        let shared = mode != Mode::Userns && geteuid().is_root();
-        let runtime = own_folder(&settings.runtime, if shared { 0o755 } else { 0o700 })?;
+        let runtime = own_folder(&settings.runtime, runtime_mode(settings))?;
         let lock = lock(&runtime, &settings.runtime)?;
+        let jails = own_subfolder(&runtime, &settings.runtime, "jails", list_mode(settings))?;
+        Ok(Self { jails, lock })
+    }
+}
+
+/// With more than one uid at work the folders let others pass, not look.
+fn list_mode(settings: &Settings) -> u32 {
+    if shared(settings) { 0o711 } else { 0o700 }
+}
+
+fn runtime_mode(settings: &Settings) -> u32 {
+    if shared(settings) { 0o755 } else { 0o700 }
+}
+
+fn shared(settings: &Settings) -> bool {
+    me().0 == 0 || settings.gateway_uid != me().0
+}
+
+impl Folders {
+    /// Opens and checks everything, in this process's own mount namespace.
+    pub(crate) fn open(settings: &Settings, claim: Claim) -> Result<Self, Refusal> {
+        let runtime = own_folder(&settings.runtime, runtime_mode(settings))?;
         let state = state_folder(settings)?;
-        let open_mode = if shared { 0o711 } else { 0o700 };
-        let folders = Self {
-            jails: own_subfolder(&runtime, &settings.runtime, "jails", open_mode)?,
-            homes: own_subfolder(&state, &settings.state, "homes", open_mode)?,
-            scratch: own_subfolder(&state, &settings.state, "scratch", open_mode)?,
+        let mode = list_mode(settings);
+        Ok(Self {
+            jails: own_subfolder(&runtime, &settings.runtime, "jails", mode)?,
+            homes: own_subfolder(&state, &settings.state, "homes", mode)?,
+            scratch: own_subfolder(&state, &settings.state, "scratch", mode)?,
             private: own_subfolder(&state, &settings.state, "spawnd", 0o700)?,
             runtime: settings.runtime.clone(),
-            _lock: lock,
-        };
-        sweep(&folders.jails, "jails");
-        sweep(&folders.scratch, "scratch");
-        Ok(folders)
+            _lock: claim.lock,
+        })
+    }
+
+    /// Removes what a spawnd before this one left of jails that are no more.
+    pub(crate) fn sweep(&self, living: &dyn Fn(&str) -> bool) {
+        sweep(&self.jails, "jails", living);
+        sweep(&self.scratch, "scratch", living);
     }
 
     /// Where this jail's folder is, for people and for the gateway.
     pub(crate) fn jail_path(&self, id: &str) -> PathBuf {
         self.runtime.join("jails").join(id)
     }
+}
+
+/// Refuses a file or folder that somebody besides root and us could change, or could put another one in the place of.
+pub(crate) fn check_trusted(path: &Path) -> Result<(), Refusal> {
+    for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+        let shown = part.display();
+        let meta = fs::symlink_metadata(part)
+            .map_err(|error| refused(format!("program or folder {shown} cannot be used: {error}")))?;
+        if meta.is_symlink() {
+            let real = fs::canonicalize(part)
+                .map_err(|error| refused(format!("link {shown} cannot be used: {error}")))?;
+            check_trusted(&real)?;
+        }
+        let (mode, (uid, gid)) = (meta.mode(), me());
+        let owned = [0, uid].contains(&meta.uid());
+        let own_group = meta.gid() == 0 || (uid != 0 && meta.gid() == gid);
+        // Of a sticky folder others cannot take entries away that are not theirs.
+        let open = mode & 0o002 != 0 || (mode & 0o020 != 0 && !own_group);
+        let sticky = meta.is_dir() && mode & 0o1000 != 0;
+        if !meta.is_symlink() && (!owned || (open && !sticky)) {
+            return Err(refused(format!(
+                "{shown} must belong to root{} and be writable by nobody else (it belongs to uid {}, group {}, mode {:o}): what runs in jails comes from there; fix its owner and mode",
+                if uid == 0 { String::new() } else { format!(" or uid {uid}") },
+                meta.uid(),
+                meta.gid(),
+                mode & 0o7777,
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A path that reaches a file below an open folder, whatever happens to the folder's own name.
@@ -170,11 +231,11 @@ fn lock(runtime: &OwnedFd, path: &Path) -> Result<OwnedFd, Refusal> {
     }
 }
 
-fn sweep(folder: &OwnedFd, what: &str) {
+fn sweep(folder: &OwnedFd, what: &str, living: &dyn Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(below(folder, "")) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
+        let Some(name) = name.to_str().filter(|name| !living(name)) else { continue };
         log::info("sweep", serde_json::json!({ "what": what, "name": name }));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(folder, name);

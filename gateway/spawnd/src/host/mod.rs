@@ -1,11 +1,16 @@
 //! What spawnd has on this host: its mode, folders, uids, cgroups.
 
 pub(crate) mod cgroup;
+pub(crate) mod cpus;
 pub(crate) mod folders;
 pub(crate) mod home;
+pub(crate) mod memory;
 pub(crate) mod mode;
 pub(crate) mod probe;
+pub(crate) mod process;
+pub(crate) mod subid;
 pub(crate) mod uids;
+pub(crate) mod usage;
 
 use gateway_spawnd::Refusal;
 use gateway_spawnd::protocol::ErrorCode;

@@ -24,13 +24,8 @@ pub(crate) fn namespaces(mode: Mode) -> LayerReport {
 }
 
 /// All layers, for `hello` and for the report of a host.
-pub(crate) fn all(
-    mode: Mode,
-    namespaces: &LayerReport,
-    cgroups: &Cgroups,
-    filter: &BpfProgram,
-) -> LayerReport {
-    let mut layers = namespaces.clone();
+pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &BpfProgram) -> LayerReport {
+    let mut layers = given.clone();
     layers.extend(cgroups.layers());
     let namespace = |flag| match mode {
         Mode::Degraded => LayerState::Off("mode is degraded".into()),
@@ -38,7 +33,6 @@ pub(crate) fn all(
     };
     layers.insert(LayerName::User, namespace(UnshareFlags::NEWUSER));
     layers.insert(LayerName::Cgroup, namespace(UnshareFlags::NEWCGROUP));
-    layers.insert(LayerName::Uid, crate::jail::start::uid_layer(mode));
     layers.insert(LayerName::NoNewPrivs, attempt(0, || set_no_new_privs(true).map_err(io::Error::from)));
     layers.insert(
         LayerName::Landlock,
@@ -46,7 +40,9 @@ pub(crate) fn all(
             set_no_new_privs(true)?;
             match walls::confine(&[]).map_err(io::Error::other)? {
                 LayerState::On => Ok(()),
-                LayerState::Off(_) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+                LayerState::Off(_) | LayerState::Partly(_) => {
+                    Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+                }
             }
         }),
     );
@@ -57,6 +53,8 @@ pub(crate) fn all(
             seccompiler::apply_filter(filter).map_err(io::Error::other)
         }),
     );
+    let watched = "watched: homes with a limit are counted every few seconds (there is no project quota)";
+    layers.insert(LayerName::Disk, LayerState::Partly(watched.into()));
     // These need no right and cannot be missing.
     layers.insert(LayerName::Capabilities, LayerState::On);
     layers.insert(LayerName::Rlimits, LayerState::On);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use gateway_spawnd::protocol::ErrorCode;
@@ -22,17 +23,16 @@ pub(crate) struct Uids {
 
 impl Uids {
     /// The uid of a user; `None` if the range is used up. A home that exists already keeps its owner if nobody else has it.
-    fn assign(&self, user: &UserName, base: u32, count: u32, home_owner: Option<u32>) -> Option<u32> {
+    fn assign(&self, user: &UserName, range: &Range<u32>, home_owner: Option<u32>) -> Option<u32> {
         if let Some(uid) = self.users.get(user) {
             return Some(*uid);
         }
         let taken: BTreeSet<u32> = self.users.values().copied().collect();
-        let range = base..base.saturating_add(count);
         if let Some(owner) = home_owner.filter(|owner| range.contains(owner) && !taken.contains(owner)) {
             return Some(owner);
         }
         // Never hand out again what lies below the highest: a removed entry may still own files somewhere.
-        let next = taken.range(range.clone()).next_back().map_or(base, |last| last.saturating_add(1));
+        let next = taken.range(range.clone()).next_back().map_or(range.start, |last| last.saturating_add(1));
         range.contains(&next).then_some(next)
     }
 }
@@ -40,8 +40,7 @@ impl Uids {
 /// The table and where it is kept.
 pub(crate) struct UidTable {
     uids: Uids,
-    base: u32,
-    count: u32,
+    range: Range<u32>,
 }
 
 const FILE: &str = "uids.json";
@@ -49,10 +48,11 @@ const NEW: &str = "uids.json.new";
 
 impl UidTable {
     /// Reads the table; a table that cannot be read is an error, not a fresh start.
-    pub(crate) fn open(folder: &OwnedFd, base: u32, count: u32) -> Result<Self, Refusal> {
-        if base < 1000 {
+    pub(crate) fn open(folder: &OwnedFd, range: Range<u32>) -> Result<Self, Refusal> {
+        if range.start < 1000 {
             return Err(super::refused(format!(
-                "uid_base {base} is below 1000, among the system's own uids"
+                "uid_base {} is below 1000, among the system's own uids",
+                range.start
             )));
         }
         let uids =
@@ -72,7 +72,7 @@ impl UidTable {
                 Err(Errno::NOENT) => Uids::default(),
                 Err(error) => return Err(internal("opening uids.json", &error)),
             };
-        Ok(Self { uids, base, count })
+        Ok(Self { uids, range })
     }
 
     /// The uid of a user, given and written down if there is none yet.
@@ -83,12 +83,23 @@ impl UidTable {
         home_owner: Option<u32>,
     ) -> Result<u32, Refusal> {
         if let Some(uid) = self.uids.users.get(user) {
-            return Ok(*uid);
+            return match self.range.contains(uid) {
+                true => Ok(*uid),
+                // Written down under another range: by root, or before the grant was changed.
+                false => Err(super::refused(format!(
+                    "user {user} has uid {uid}, which is outside {}..{}; change the range back, or remove the user from uids.json and chown the home",
+                    self.range.start, self.range.end
+                ))),
+            };
         }
-        let uid = self.uids.assign(user, self.base, self.count, home_owner).ok_or_else(|| {
+        let uid = self.uids.assign(user, &self.range, home_owner).ok_or_else(|| {
             Refusal::new(
                 ErrorCode::Limit,
-                format!("all {} uids from {} on are given out; raise uid_count", self.count, self.base),
+                format!(
+                    "all {} uids from {} on are given out; raise uid_count",
+                    self.range.len(),
+                    self.range.start
+                ),
             )
         })?;
         let mut next = self.uids.clone();
@@ -121,11 +132,11 @@ mod tests {
     fn uids_are_distinct_stable_and_survive() {
         let dir = tempfile::tempdir().unwrap();
         let folder = OwnedFd::from(File::open(dir.path()).unwrap());
-        let mut table = UidTable::open(&folder, 200_000, 3).unwrap();
+        let mut table = UidTable::open(&folder, 200_000..200_003).unwrap();
         assert_eq!(table.get(&folder, &user("ada"), None).unwrap(), 200_000);
         assert_eq!(table.get(&folder, &user("bob"), None).unwrap(), 200_001);
         assert_eq!(table.get(&folder, &user("ada"), Some(7)).unwrap(), 200_000);
-        let mut again = UidTable::open(&folder, 200_000, 3).unwrap();
+        let mut again = UidTable::open(&folder, 200_000..200_003).unwrap();
         assert_eq!(again.get(&folder, &user("bob"), None).unwrap(), 200_001);
         assert_eq!(again.get(&folder, &user("eve"), None).unwrap(), 200_002);
         let full = again.get(&folder, &user("dan"), None).unwrap_err();
@@ -136,9 +147,9 @@ mod tests {
     fn a_home_keeps_its_owner_but_not_another_users_or_a_foreign_one() {
         let mut uids = Uids::default();
         uids.users.insert(user("ada"), 200_000);
-        assert_eq!(uids.assign(&user("bob"), 200_000, 100, Some(200_050)), Some(200_050));
-        assert_eq!(uids.assign(&user("bob"), 200_000, 100, Some(200_000)), Some(200_001));
-        assert_eq!(uids.assign(&user("bob"), 200_000, 100, Some(0)), Some(200_001));
+        assert_eq!(uids.assign(&user("bob"), &(200_000..200_100), Some(200_050)), Some(200_050));
+        assert_eq!(uids.assign(&user("bob"), &(200_000..200_100), Some(200_000)), Some(200_001));
+        assert_eq!(uids.assign(&user("bob"), &(200_000..200_100), Some(0)), Some(200_001));
     }
 
     #[test]
@@ -146,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), b"{").unwrap();
         let folder = OwnedFd::from(File::open(dir.path()).unwrap());
-        assert!(UidTable::open(&folder, 200_000, 3).is_err());
-        assert!(UidTable::open(&folder, 0, 3).is_err());
+        assert!(UidTable::open(&folder, 200_000..200_003).is_err());
+        assert!(UidTable::open(&folder, 0..3).is_err());
     }
 }

@@ -6,5 +6,6 @@ pub(crate) mod inside;
 pub(crate) mod mounts;
 pub(crate) mod plan;
 pub(crate) mod start;
+pub(crate) mod trees;
 pub(crate) mod view;
 pub(crate) mod walls;

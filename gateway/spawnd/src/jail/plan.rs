@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use gateway_spawnd::limits::JailKind;
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::settings::{Kernelspec, Limits, Settings};
-use gateway_spawnd::{Refusal, RelPath, UserName};
+use gateway_spawnd::settings::{Kernelspec, Settings};
+use gateway_spawnd::{Limits, Profile, Refusal, RelPath, UserName};
 
 /// Where our programs lie inside.
 pub(crate) const PROGRAMS: &str = "/opt/carrel/bin";
@@ -30,6 +31,40 @@ pub(crate) enum Kind {
     Engine,
 }
 
+impl Kind {
+    /// Terminals at once. All jails of a host share one pool of some thousands.
+    pub(crate) fn ptys(self) -> u32 {
+        match self {
+            Self::Kernel => 16,
+            Self::Engine => 1,
+            Self::Desk => 96,
+        }
+    }
+
+    /// Whether it has a place of its own for sockets and connection files.
+    pub(crate) fn has_runtime(self) -> bool {
+        self == Self::Kernel
+    }
+
+    /// Under which name its bounds stand in the settings.
+    pub(crate) fn of(self) -> JailKind {
+        match self {
+            Self::Kernel => JailKind::Kernel,
+            Self::Desk => JailKind::Desk,
+            Self::Engine => JailKind::Engine,
+        }
+    }
+}
+
+impl From<Profile> for Kind {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Kernel => Self::Kernel,
+            Profile::Desk => Self::Desk,
+        }
+    }
+}
+
 /// What will run, in words of the inside.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
@@ -43,6 +78,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// Whether a kernel has an engine to talk to.
     pub(crate) engine: bool,
+    /// Whether an engine has a broker to ask.
+    pub(crate) broker: bool,
 }
 
 /// Where things are: fixed inside a private root, host paths in `degraded` mode.
@@ -92,13 +129,21 @@ impl Places {
     }
 }
 
+/// Whose jail, and within which bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Whose {
+    pub(crate) user: UserName,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) limits: Limits,
+}
+
 /// A kernel below its shim.
 pub(crate) fn kernel(
     settings: &Settings,
     spec: &Kernelspec,
     places: &Places,
-    user: &UserName,
-    ids: (u32, u32),
+    whose: Whose,
     cwd: &RelPath,
 ) -> Result<Plan, Refusal> {
     if spec.argv.is_empty() {
@@ -113,7 +158,7 @@ pub(crate) fn kernel(
         "--".into(),
     ];
     argv.extend(spec.argv.iter().cloned());
-    let mut env = common(places, user);
+    let mut env = common(places, &whose.user);
     env.push(("JUPYTER_RUNTIME_DIR".into(), text(&places.kernel)));
     let engine = settings.programs.engine.is_some();
     if engine {
@@ -126,28 +171,18 @@ pub(crate) fn kernel(
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }
-    let limits = settings.kernel_limits.clone();
-    Ok(Plan { kind: Kind::Kernel, user: user.clone(), uid: ids.0, gid: ids.1, argv, env, limits, engine })
+    Ok(Plan { engine, ..plan(Kind::Kernel, whose, argv, env) })
 }
 
 /// A user's desk.
-pub(crate) fn desk(settings: &Settings, places: &Places, user: &UserName, ids: (u32, u32)) -> Plan {
-    let mut env = common(places, user);
+pub(crate) fn desk(places: &Places, whose: Whose) -> Plan {
+    let mut env = common(places, &whose.user);
     env.push(("SHELL".into(), "/bin/bash".into()));
-    Plan {
-        kind: Kind::Desk,
-        user: user.clone(),
-        uid: ids.0,
-        gid: ids.1,
-        argv: vec![text(&places.desk)],
-        env,
-        limits: settings.desk_limits.clone(),
-        engine: false,
-    }
+    plan(Kind::Desk, whose, vec![text(&places.desk)], env)
 }
 
 /// A kernel's engine.
-pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids: (u32, u32)) -> Plan {
+pub(crate) fn engine(settings: &Settings, places: &Places, whose: Whose) -> Plan {
     let mut argv = vec![
         text(&places.engine_program),
         "serve".into(),
@@ -156,19 +191,17 @@ pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids:
         "--scratch".into(),
         text(&places.scratch),
     ];
-    if settings.broker.is_some() {
+    let broker = settings.broker.is_some();
+    if broker {
         argv.extend(["--broker".into(), text(&places.broker.join("broker.sock"))]);
     }
-    Plan {
-        kind: Kind::Engine,
-        user: user.clone(),
-        uid: ids.0,
-        gid: ids.1,
-        argv,
-        env: common(places, user),
-        limits: settings.engine_limits.clone(),
-        engine: false,
-    }
+    let env = common(places, &whose.user);
+    Plan { broker, ..plan(Kind::Engine, whose, argv, env) }
+}
+
+fn plan(kind: Kind, whose: Whose, argv: Vec<String>, env: Vec<(String, String)>) -> Plan {
+    let Whose { user, uid, gid, limits } = whose;
+    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false }
 }
 
 fn common(places: &Places, user: &UserName) -> Vec<(String, String)> {
@@ -201,6 +234,10 @@ mod tests {
         Settings::new("/run/x".into(), "/var/x".into(), 1, 1, programs)
     }
 
+    fn whose(user: &UserName) -> Whose {
+        Whose { user: user.clone(), uid: 5, gid: 6, limits: Limits::kernel() }
+    }
+
     fn value<'a>(plan: &'a Plan, name: &str) -> Option<&'a str> {
         plan.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -215,7 +252,7 @@ mod tests {
             paths: vec![],
         };
         let cwd = "a/b".parse().unwrap();
-        let plan = kernel(&settings(), &spec, &Places::inside(&user), &user, (5, 6), &cwd).unwrap();
+        let plan = kernel(&settings(), &spec, &Places::inside(&user), whose(&user), &cwd).unwrap();
         assert_eq!(
             plan.argv,
             [
@@ -235,7 +272,7 @@ mod tests {
         assert_eq!(value(&plan, "CARREL_ENGINE"), Some("grpc+unix:///run/engine/engine.sock"));
         assert_eq!(plan.env.iter().filter(|(name, _)| name == "LANG").count(), 1);
         assert!(
-            kernel(&settings(), &Kernelspec::default(), &Places::inside(&user), &user, (5, 6), &cwd).is_err()
+            kernel(&settings(), &Kernelspec::default(), &Places::inside(&user), whose(&user), &cwd).is_err()
         );
     }
 
@@ -243,10 +280,10 @@ mod tests {
     fn desk_and_engine_have_their_own_arguments_and_no_kernel_environment() {
         let user: UserName = "ada".parse().unwrap();
         let places = Places::inside(&user);
-        let desk = desk(&settings(), &places, &user, (5, 6));
+        let desk = desk(&places, whose(&user));
         assert_eq!(desk.argv, ["/opt/carrel/bin/carrel-desk"]);
         assert_eq!(value(&desk, "CARREL_ENGINE"), None);
-        let engine = engine(&settings(), &places, &user, (5, 6));
+        let engine = engine(&settings(), &places, whose(&user));
         assert_eq!(
             engine.argv,
             [
@@ -260,7 +297,7 @@ mod tests {
         );
         let broker = BrokerSettings { program: "/p/broker".into(), config: "/c".into(), uid: 7, gid: 7 };
         let settings_with = Settings { broker: Some(broker), ..settings() };
-        let engine = super::engine(&settings_with, &places, &user, (5, 6));
+        let engine = super::engine(&settings_with, &places, whose(&user));
         assert_eq!(engine.argv[6..], ["--broker", "/run/broker/broker.sock"]);
         let outside = Places::outside(&settings(), &user, Path::new("/run/x/jails/k"), "k");
         assert_eq!(outside.home, Path::new("/var/x/homes/ada"));

@@ -1,4 +1,4 @@
-//! The jail from outside: limits, clone, id map, report. Blocks for the milliseconds that it takes.
+//! The jail from outside: clone, id map, report. Blocks for the milliseconds that it takes.
 
 use std::fs;
 use std::io;
@@ -12,17 +12,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode as Bits, OFlags, openat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::time::Timespec;
 use seccompiler::BpfProgram;
 
-use super::inside::{self, Inside, TREES};
-use super::mounts::{self, NODEV, NOSUID, RDONLY};
+use super::inside::{self, Inside};
 use super::plan::{Kind, Places, Plan};
+use super::trees::Tree;
 use super::view::View;
 use super::walls::Use;
-use crate::host::cgroup::{Cgroups, Group};
+use crate::host::cgroup::Group;
+use crate::host::process::birth;
 use crate::host::{internal, refused};
 use crate::sys::{self, Forked};
 
@@ -41,10 +41,11 @@ const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 pub(crate) struct Workshop {
     pub(crate) mode: Mode,
     pub(crate) required: Vec<LayerName>,
-    /// Namespaces that this host gives.
-    pub(crate) namespaces: LayerReport,
-    pub(crate) cgroups: Cgroups,
+    /// Namespaces that this host gives, and whether users have uids of their own.
+    pub(crate) given: LayerReport,
     pub(crate) filter: BpfProgram,
+    /// In front of it for jails that are held to some processors.
+    pub(crate) pinned: BpfProgram,
 }
 
 /// What one start needs.
@@ -52,91 +53,78 @@ pub(crate) struct Order<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) places: &'a Places,
     pub(crate) view: Option<&'a View>,
-    /// Name of the cgroup leaf.
-    pub(crate) leaf: &'a str,
+    pub(crate) group: &'a Group,
+    /// What is known of the layers before the start: bounds, disk.
+    pub(crate) layers: LayerReport,
+    /// Processors that it is held to, where no group bounds its time.
+    pub(crate) cpus: Option<Vec<usize>>,
     pub(crate) listener: BorrowedFd<'a>,
-    pub(crate) home: BorrowedFd<'a>,
-    pub(crate) engine: Option<BorrowedFd<'a>>,
-    pub(crate) scratch: Option<BorrowedFd<'a>>,
-    pub(crate) broker: Option<BorrowedFd<'a>>,
+    /// Where it may write what it says.
+    pub(crate) log: BorrowedFd<'a>,
+    /// What is mounted in this jail alone.
+    pub(crate) trees: Vec<Tree>,
     /// Host paths that may be read, where there is no view (degraded).
     pub(crate) readable: &'a [PathBuf],
 }
 
 /// A running jail's first process.
+#[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: Pid,
+    /// When it began, in ticks since the host's start: with the pid, who it is.
+    pub(crate) birth: u64,
     pub(crate) pidfd: OwnedFd,
-    pub(crate) group: Group,
-    /// What it says on standard output and error.
-    pub(crate) log: OwnedFd,
     /// Without a pid namespace: to be asked to end, so that it can end the rest.
     pub(crate) keeper: bool,
 }
 
-/// Starts a jail; on failure nothing of it is left.
-pub(crate) fn start(shop: &Workshop, order: &Order<'_>) -> Result<(Process, LayerReport), Refusal> {
+/// Starts a jail; on failure nothing of it runs. `ready` is asked before the program gets the last go.
+pub(crate) fn start(
+    shop: &Workshop,
+    order: &Order<'_>,
+    ready: &mut dyn FnMut(&Process, &LayerReport) -> Result<(), Refusal>,
+) -> Result<(Process, LayerReport), Refusal> {
     let os = |doing: &'static str| move |error: Errno| internal(doing, &error);
-    let (group, limits) = shop.cgroups.create(order.leaf, &order.plan.limits);
-    let mut layers = shop.namespaces.clone();
-    layers.extend(limits);
-    layers.insert(LayerName::Uid, uid_layer(shop.mode));
-    let run = || -> Result<(Process, LayerReport), Refusal> {
-        check(&shop.required, &layers, Stage::Before)?;
-        let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty())
-            .map_err(os("opening /dev/null"))?;
-        let (log, log_in) = pipe_with(PipeFlags::CLOEXEC).map_err(os("making the log pipe"))?;
-        rustix::io::ioctl_fionbio(&log, true).map_err(os("making the log pipe"))?;
-        let (sync, sync_in) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(os("making the start socket"))?;
-        let trees = Trees::make(order)?;
-        let mut fds = vec![null.as_fd(), log_in.as_fd(), log_in.as_fd(), order.listener, sync_in.as_fd()];
-        fds.extend(trees.all().map(AsFd::as_fd));
-        let engine_tree = trees.engine.as_ref().map(|_| TREES + 1);
-        let scratch_tree = trees.scratch.as_ref().map(|_| TREES + 1 + i32::from(engine_tree.is_some()));
-        let before = [engine_tree, scratch_tree].into_iter().flatten().count();
-        let broker_tree =
-            trees.broker.as_ref().map(|_| TREES + 1 + i32::try_from(before).unwrap_or_default());
-        let job = Inside {
-            mode: shop.mode,
-            plan: order.plan,
-            places: order.places,
-            view: order.view,
-            fds,
-            engine_tree,
-            scratch_tree,
-            broker_tree,
-            namespaces: &shop.namespaces,
-            rules: rules(order),
-            filter: &shop.filter,
-        };
-        let cgroup = group.open();
-        let forked = sys::fork_into(flags(shop), cgroup.as_ref().map(AsFd::as_fd));
-        let (pid, pidfd) = match forked.map_err(|error| internal("making the jail's namespaces", &error))? {
-            Forked::Child => inside::run(&job),
-            Forked::Parent(pid, pidfd) => (pid, pidfd),
-        };
-        drop(job);
-        drop((trees, log_in, sync_in, null));
-        let told = accompany(shop, order.plan, &group, pid, sync.as_fd(), &layers);
-        match told {
-            Ok(layers) => Ok((
-                Process { pid, pidfd, group: Group::default(), log, keeper: shop.mode == Mode::Degraded },
-                layers,
-            )),
-            Err(refusal) => {
-                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-                Err(refusal)
-            }
-        }
+    let mut layers = shop.given.clone();
+    layers.extend(order.layers.clone());
+    check(&shop.required, &layers, Stage::Before)?;
+    let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty())
+        .map_err(os("opening /dev/null"))?;
+    let (sync, sync_in) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(os("making the start socket"))?;
+    let doors = order.group.doors().map_err(|error| internal("opening the jail's cgroup", &error))?;
+    let mut fds = vec![null.as_fd(), order.log, order.log, order.listener, sync_in.as_fd()];
+    fds.extend(order.view.map(|view| view.namespace.as_fd()));
+    fds.extend(order.trees.iter().map(|tree| tree.mount.as_fd()));
+    let job = Inside {
+        mode: shop.mode,
+        plan: order.plan,
+        places: order.places,
+        view: order.view.map(|view| &view.seen),
+        fds,
+        doors,
+        cpus: order.cpus.as_deref(),
+        trees: order.trees.iter().map(|tree| tree.target.as_path()).collect(),
+        given: &shop.given,
+        rules: rules(order),
+        filter: &shop.filter,
+        pinned: &shop.pinned,
     };
-    match run() {
-        Ok((process, layers)) => Ok((Process { group, ..process }, layers)),
+    let cgroup = order.group.open();
+    let forked = sys::fork_into(flags(shop), cgroup.as_ref().map(AsFd::as_fd));
+    let (pid, pidfd) = match forked.map_err(|error| internal("making the jail's namespaces", &error))? {
+        Forked::Child => inside::run(&job),
+        Forked::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(job);
+    drop((sync_in, null));
+    let process = Process { pid, birth: birth(pid), pidfd, keeper: shop.mode == Mode::Degraded };
+    let mut ready = |layers: &LayerReport| ready(&process, layers);
+    match accompany(shop, order.plan, pid, sync.as_fd(), &layers, &mut ready) {
+        Ok(layers) => Ok((process, layers)),
         Err(refusal) => {
-            group.kill();
-            remove_soon(&group);
+            let _ = pidfd_send_signal(&process.pidfd, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(process.pidfd.as_fd()), WaitIdOptions::EXITED);
             Err(refusal)
         }
     }
@@ -146,16 +134,12 @@ pub(crate) fn start(shop: &Workshop, order: &Order<'_>) -> Result<(Process, Laye
 fn accompany(
     shop: &Workshop,
     plan: &Plan,
-    group: &Group,
     pid: Pid,
     sync: BorrowedFd<'_>,
     outer: &LayerReport,
+    ready: &mut dyn FnMut(&LayerReport) -> Result<(), Refusal>,
 ) -> Result<LayerReport, Refusal> {
-    group.add(pid).map_err(|error| internal("putting the jail into its cgroup", &error))?;
-    // A host short of memory ends a jail first. Not being allowed to is no danger.
-    let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), "300");
     let mut layers = None;
-    go(sync)?;
     loop {
         let message = match hear(sync) {
             Ok(message) => message,
@@ -172,6 +156,7 @@ fn accompany(
                 let mut all = outer.clone();
                 all.extend(inner);
                 check(&shop.required, &all, Stage::After)?;
+                ready(&all)?;
                 layers = Some(all);
                 go(sync)?;
             }
@@ -236,12 +221,14 @@ fn write_maps(pid: Pid, plan: &Plan) -> io::Result<()> {
 
 fn flags(shop: &Workshop) -> libc::c_int {
     let on = |layer: LayerName, flag| {
-        if shop.namespaces.get(&layer).is_some_and(LayerState::is_on) { flag } else { 0 }
+        if shop.given.get(&layer).is_some_and(LayerState::is_on) { flag } else { 0 }
     };
-    NAMESPACES.iter().map(|(layer, flag)| on(*layer, *flag)).fold(0, |all, flag| all | flag)
+    // The mount namespace is a copy of the view's, made from inside.
+    let cloned = NAMESPACES.iter().filter(|(layer, _)| *layer != LayerName::Mount);
+    cloned.map(|(layer, flag)| on(*layer, *flag)).fold(0, |all, flag| all | flag)
 }
 
-/// The namespaces that clone makes; user and cgroup come later, from inside.
+/// The namespaces that a jail begins in; user and cgroup come later, from inside.
 pub(crate) const NAMESPACES: [(LayerName, libc::c_int); 5] = [
     (LayerName::Mount, libc::CLONE_NEWNS),
     (LayerName::Pid, libc::CLONE_NEWPID),
@@ -249,20 +236,6 @@ pub(crate) const NAMESPACES: [(LayerName, libc::c_int); 5] = [
     (LayerName::Ipc, libc::CLONE_NEWIPC),
     (LayerName::Uts, libc::CLONE_NEWUTS),
 ];
-
-/// Whether users have uids of their own.
-pub(crate) fn uid_layer(mode: Mode) -> LayerState {
-    match mode {
-        Mode::Root => LayerState::On,
-        Mode::Degraded if rustix::process::geteuid().is_root() => LayerState::On,
-        Mode::Userns | Mode::Degraded => {
-            let uid = rustix::process::getuid().as_raw();
-            LayerState::Off(format!(
-                "shared: all jails run as uid {uid}; start Carrel as root for one uid per user"
-            ))
-        }
-    }
-}
 
 /// Layers that only the inside can report.
 const FROM_INSIDE: [LayerName; 7] = [
@@ -287,7 +260,7 @@ fn check(required: &[LayerName], layers: &LayerReport, stage: Stage) -> Result<(
         .filter(|layer| stage == Stage::After || !FROM_INSIDE.contains(layer))
         .filter_map(|layer| match layers.get(layer) {
             Some(LayerState::On) => None,
-            Some(LayerState::Off(why)) => Some(format!("{layer} ({why})")),
+            Some(LayerState::Off(why) | LayerState::Partly(why)) => Some(format!("{layer} ({why})")),
             None => Some(format!("{layer} (not applied)")),
         })
         .collect();
@@ -300,60 +273,24 @@ fn check(required: &[LayerName], layers: &LayerReport, stage: Stage) -> Result<(
     )))
 }
 
-/// The detached mounts that go along, in the order of their numbers.
-struct Trees {
-    home: Option<OwnedFd>,
-    engine: Option<OwnedFd>,
-    scratch: Option<OwnedFd>,
-    broker: Option<OwnedFd>,
-}
-
-impl Trees {
-    fn make(order: &Order<'_>) -> Result<Self, Refusal> {
-        if order.view.is_none() {
-            return Ok(Self { home: None, engine: None, scratch: None, broker: None });
-        }
-        let copy = |what: &'static str, fd: BorrowedFd<'_>, attributes| {
-            mounts::copy_of_open(fd, attributes).map_err(|error| internal(what, &error))
-        };
-        let sealed = RDONLY | NOSUID | NODEV | mounts::NOEXEC;
-        Ok(Self {
-            home: Some(copy("taking up the home", order.home, NOSUID | NODEV)?),
-            engine: order.engine.map(|fd| copy("taking up the engine's folder", fd, sealed)).transpose()?,
-            scratch: order
-                .scratch
-                .map(|fd| copy("taking up the scratch folder", fd, NOSUID | NODEV))
-                .transpose()?,
-            broker: order.broker.map(|fd| copy("taking up the broker's folder", fd, sealed)).transpose()?,
-        })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.home.iter().chain(&self.engine).chain(&self.scratch).chain(&self.broker)
-    }
-}
-
 /// The Landlock rules of a jail.
 fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
     let (places, plan) = (order.places, order.plan);
     let mut rules = vec![(places.home.clone(), Use::Write)];
-    let readable = order.view.map_or(order.readable, |view| view.readable.as_slice());
+    let readable = order.view.map_or(order.readable, |view| view.seen.readable.as_slice());
     rules.extend(readable.iter().map(|path| (path.clone(), Use::Read)));
-    match plan.kind {
-        Kind::Kernel => {
-            rules.push((places.kernel.clone(), Use::Write));
-            if plan.engine {
-                rules.push((places.engine.clone(), Use::Read));
-            }
-        }
-        Kind::Desk => {}
-        Kind::Engine => {
-            rules.push((places.scratch.clone(), Use::Write));
-            rules.push((places.engine_config.clone(), Use::Read));
-            if order.broker.is_some() {
-                rules.push((places.broker.clone(), Use::Read));
-            }
-        }
+    if plan.kind.has_runtime() {
+        rules.push((places.kernel.clone(), Use::Write));
+    }
+    if plan.engine {
+        rules.push((places.engine.clone(), Use::Read));
+    }
+    if plan.kind == Kind::Engine {
+        rules.push((places.scratch.clone(), Use::Write));
+        rules.push((places.engine_config.clone(), Use::Read));
+    }
+    if plan.broker {
+        rules.push((places.broker.clone(), Use::Read));
     }
     rules.push(("/proc".into(), Use::Read));
     if order.view.is_some() {
@@ -367,12 +304,13 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
     rules
 }
 
-/// Retries for a moment: the kernel lets go of a group a little after its last process.
-pub(crate) fn remove_soon(group: &Group) {
+/// Retries for a moment: the kernel lets go of a group a little after its last process. False if it stays busy.
+pub(crate) fn remove_soon(group: &Group) -> bool {
     for _ in 0..50 {
         if group.remove() {
-            return;
+            return true;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+    false
 }

@@ -1,41 +1,55 @@
-//! What every jail of a kind sees: a read-only root, built once at start in spawnd's own mount namespace.
+//! What every jail of a kind sees: a read-only root, built once at start in a mount namespace of its own.
 //!
-//! A jail's namespace begins as a copy of it; only what is private to the jail is mounted per start (`inside.rs`).
+//! A jail's namespace begins as a copy of that one; only what is private to the jail is mounted per start (`inside.rs`).
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use gateway_spawnd::Settings;
+use gateway_spawnd::packet::{self, Received};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{WaitId, WaitIdOptions, chdir, pivot_root, waitid};
+use serde::{Deserialize, Serialize};
 
 use super::mounts::{self, NODEV, NOEXEC, NOSUID, RDONLY};
 use super::plan::{ENGINE_CONFIG, Kind, PROGRAMS, SCRATCH};
-use crate::sys;
+use crate::sys::{self, Forked, Propagation};
 
 /// A built view.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct View {
-    /// Where the root is, in spawnd's mount namespace.
-    pub(crate) root: PathBuf,
-    /// Host paths below folders that each jail has of its own: bound at start.
+    /// The mount namespace that it is the root of.
+    pub(crate) namespace: OwnedFd,
+    pub(crate) seen: Seen,
+}
+
+/// What is in a view.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Host paths below folders that each jail has of its own: shown at start.
     pub(crate) late: Vec<PathBuf>,
     /// What may be read and executed, for Landlock.
     pub(crate) readable: Vec<PathBuf>,
-    /// Files of `/proc` to cover.
-    pub(crate) masks: Vec<PathBuf>,
+    /// What of `/proc` is covered, and whether it is a folder.
+    pub(crate) masks: Vec<(PathBuf, bool)>,
 }
 
 /// What differs between views.
 pub(crate) struct Wants<'a> {
     pub(crate) kind: Kind,
-    /// The program of ours that runs here, and its name inside.
-    pub(crate) program: (&'static str, &'a Path),
+    /// The programs of ours that run here, and their names inside.
+    pub(crate) programs: Vec<(&'static str, &'a Path)>,
     /// Host paths shown at the same path.
     pub(crate) paths: Vec<&'a Path>,
+    /// Device nodes of the host that are shown too.
+    pub(crate) devices: Vec<&'a Path>,
+    /// Built by an ordinary user.
+    pub(crate) ordinary: bool,
 }
 
 /// Files of `/etc` that programs expect; copied, so that the host's other files stay unknown.
@@ -96,16 +110,66 @@ const ETC_FOLDERS: &[&str] = &[
 ];
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 /// Readable by everybody on common kernels, and nobody's business.
-const MASKS: &[&str] =
-    &["kcore", "keys", "key-users", "timer_list", "sysrq-trigger", "latency_stats", "sched_debug", "kmsg"];
+const MASKS: &[&str] = &[
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sysrq-trigger",
+    "latency_stats",
+    "sched_debug",
+    "kmsg",
+    "kallsyms",
+    "modules",
+    // How the host was started and built, and the beat of others' keys and packets.
+    "cmdline",
+    "config.gz",
+    "interrupts",
+    "softirqs",
+    "acpi",
+    "asound",
+    "bus",
+    "irq",
+    "scsi",
+];
+/// Covers folders of `/proc`.
+pub(crate) const EMPTY: &str = "/var/empty";
 
 /// Folders that each jail has of its own, so that nothing of the view shows below them.
 const PRIVATE: &[&str] = &["/home", "/tmp", "/run"];
 
-/// Builds a view at `root`; the error says which path was the trouble.
+/// Builds a view in a mount namespace of its own, where it is the root and nothing of the host's tree is left. `root` is an empty folder to
+/// build it on; the error says which path was the trouble.
 pub(crate) fn build(root: &Path, settings: &Settings, wants: &Wants<'_>) -> Result<View, String> {
+    let failed = |error: io::Error| format!("building a view: {error}");
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|error| failed(error.into()))?;
+    let (pid, pidfd) = match sys::fork_into(libc::CLONE_NEWNS, None).map_err(failed)? {
+        Forked::Child => {
+            drop(ours);
+            let built = build_here(root, settings, wants);
+            let told = serde_json::to_vec(&built).map_err(io::Error::from);
+            let told = told.and_then(|text| Ok(packet::send(&theirs, &text, &[], false)?));
+            // Stays until its namespace has been taken up.
+            let _ = packet::receive(&theirs);
+            sys::exit_now(i32::from(told.is_err()));
+        }
+        Forked::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(theirs);
+    let told = packet::receive(&ours).map_err(io::Error::from);
+    let namespace = fs::File::open(format!("/proc/{pid}/ns/mnt"));
+    drop(ours);
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    let Received::Packet(text, _) = told.map_err(failed)? else {
+        return Err("building a view: it ended without a word".into());
+    };
+    let seen = serde_json::from_slice::<Result<Seen, String>>(&text).map_err(|e| failed(e.into()))??;
+    Ok(View { namespace: namespace.map_err(failed)?.into(), seen })
+}
+
+fn build_here(root: &Path, settings: &Settings, wants: &Wants<'_>) -> Result<Seen, String> {
     let step = |doing: String| move |error: io::Error| format!("{doing}: {error}");
-    fs::create_dir_all(root).map_err(step(format!("making {}", root.display())))?;
     mounts::tmpfs(root, c"mode=0755,size=4m,nr_inodes=4096", MountFlags::empty())
         .map_err(step("mounting the view".into()))?;
     let mut builder = Builder {
@@ -114,15 +178,21 @@ pub(crate) fn build(root: &Path, settings: &Settings, wants: &Wants<'_>) -> Resu
         readable: vec!["/etc".into(), "/run".into(), PROGRAMS.into()],
         late: Vec::new(),
     };
-    builder.skeleton(wants.kind).map_err(step("making the view's folders".into()))?;
+    builder.skeleton(wants).map_err(step("making the view's folders".into()))?;
     builder.system()?;
     builder.etc().map_err(step("making /etc".into()))?;
-    let (name, program) = wants.program;
-    builder
-        .show(program, &Path::new(PROGRAMS).join(name))
-        .map_err(step(format!("showing {}", program.display())))?;
+    for (name, program) in &wants.programs {
+        builder
+            .show(program, &Path::new(PROGRAMS).join(name), Propagation::Private)
+            .map_err(step(format!("showing {}", program.display())))?;
+    }
     for path in &wants.paths {
-        builder.extra(path)?;
+        builder.extra(path, wants.kind)?;
+    }
+    if wants.ordinary {
+        // Linux lets a user namespace have a new /proc only where one can be seen already; each jail exchanges it.
+        mounts::bind(Path::new("/proc"), &inner(root, Path::new("/proc")), 0, Propagation::Private)
+            .map_err(step("taking up /proc".into()))?;
     }
     if wants.kind == Kind::Engine
         && let Some(config) = &settings.engine_config
@@ -131,21 +201,36 @@ pub(crate) fn build(root: &Path, settings: &Settings, wants: &Wants<'_>) -> Resu
         builder.write(Path::new(ENGINE_CONFIG), &text).map_err(step(format!("writing {ENGINE_CONFIG}")))?;
     }
     let (readable, late) = (builder.readable, builder.late);
-    finish(root).map_err(step("sealing the view".into()))?;
-    let masks = MASKS.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()).collect();
-    Ok(View { root: root.to_owned(), late, readable, masks })
+    finish(root, wants).map_err(step("sealing the view".into()))?;
+    let masks = MASKS.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists());
+    let masks = masks.map(|path| (path.clone(), path.is_dir())).collect();
+    pivot(root).map_err(step("changing the root".into()))?;
+    Ok(Seen { late, readable, masks })
 }
 
 /// Read-only all over, then the device nodes, which must not be `nodev`.
-fn finish(root: &Path) -> io::Result<()> {
+fn finish(root: &Path, wants: &Wants<'_>) -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let whole = openat(CWD, root, flags, Mode::empty())?;
-    sys::set_mount_attributes(whole.as_fd(), RDONLY | NOSUID | NODEV)?;
-    for name in DEVICES {
-        let node = Path::new("/dev").join(name);
-        mounts::bind(&node, &inner(root, &node), RDONLY | NOSUID | NOEXEC)?;
+    sys::set_mount_attributes(whole.as_fd(), RDONLY | NOSUID | NODEV, Propagation::Kept)?;
+    for node in devices(wants) {
+        mounts::bind(&node, &inner(root, &node), RDONLY | NOSUID | NOEXEC, Propagation::Private)?;
     }
     Ok(())
+}
+
+/// The usual nodes, and those that the admin named.
+fn devices(wants: &Wants<'_>) -> Vec<PathBuf> {
+    let usual = DEVICES.iter().map(|name| Path::new("/dev").join(name));
+    usual.chain(wants.devices.iter().map(|node| (*node).to_owned())).collect()
+}
+
+/// The view becomes the root; the host's tree is gone from this namespace.
+fn pivot(root: &Path) -> io::Result<()> {
+    chdir(root)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(chdir("/")?)
 }
 
 struct Builder<'a> {
@@ -156,17 +241,21 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn skeleton(&self, kind: Kind) -> io::Result<()> {
-        for folder in ["/proc", "/tmp", "/dev/pts", "/dev/shm", "/home", "/run", "/etc", "/var", PROGRAMS] {
+    fn skeleton(&self, wants: &Wants<'_>) -> io::Result<()> {
+        for folder in ["/proc", "/tmp", "/dev/pts", "/dev/shm", "/home", "/run", "/etc", EMPTY, PROGRAMS] {
             self.folder(Path::new(folder), 0o755)?;
         }
-        if kind == Kind::Engine {
+        if wants.kind == Kind::Engine {
             self.folder(Path::new(SCRATCH), 0o755)?;
         }
         symlink("/tmp", self.at("/var/tmp"))?;
         symlink("/run", self.at("/var/run"))?;
-        for name in DEVICES {
-            fs::write(self.at("/dev").join(name), b"")?;
+        for node in devices(wants) {
+            if !node.starts_with("/dev") || !fs::metadata(&node)?.file_type().is_char_device() {
+                let text = format!("{} is not a character device below /dev", node.display());
+                return Err(io::Error::other(text));
+            }
+            mount_point(self.root, &node, false)?;
         }
         symlink("pts/ptmx", self.at("/dev/ptmx"))?;
         symlink("/proc/self/fd", self.at("/dev/fd"))?;
@@ -187,7 +276,7 @@ impl Builder<'_> {
                     let target = fs::read_link(path).map_err(failed)?;
                     symlink(target, self.at(path)).map_err(failed)?;
                 }
-                Ok(_) => self.show(path, path).map_err(failed)?,
+                Ok(_) => self.show(path, path, Propagation::Private).map_err(failed)?,
             }
             self.readable.push(path.clone());
         }
@@ -212,7 +301,7 @@ impl Builder<'_> {
         for name in ETC_FOLDERS {
             let host = Path::new("/etc").join(name);
             if fs::symlink_metadata(&host).is_ok_and(|meta| meta.is_dir()) {
-                self.show(&host, &host)?;
+                self.show(&host, &host, Propagation::Private)?;
             }
         }
         self.write(Path::new("/etc/hosts"), b"127.0.0.1 localhost carrel\n::1 localhost ip6-localhost\n")?;
@@ -224,7 +313,7 @@ impl Builder<'_> {
     }
 
     /// A path of a kernelspec or a dataset, at its own place.
-    fn extra(&mut self, path: &Path) -> Result<(), String> {
+    fn extra(&mut self, path: &Path, kind: Kind) -> Result<(), String> {
         if !path.is_absolute()
             || path.components().any(|part| matches!(part, std::path::Component::ParentDir))
         {
@@ -252,7 +341,10 @@ impl Builder<'_> {
         if PRIVATE.iter().any(|private| path.starts_with(private)) {
             self.late.push(path.to_owned());
         } else {
-            self.show(path, path).map_err(|error| format!("showing {}: {error}", path.display()))?;
+            // A share of data that the host mounts again is seen again.
+            let propagation = if kind == Kind::Engine { Propagation::Kept } else { Propagation::Private };
+            self.show(path, path, propagation)
+                .map_err(|error| format!("showing {}: {error}", path.display()))?;
         }
         self.readable.push(path.to_owned());
         Ok(())
@@ -263,10 +355,10 @@ impl Builder<'_> {
         shown.chain(&self.late).any(|shown| path.starts_with(shown))
     }
 
-    fn show(&self, source: &Path, target: &Path) -> io::Result<()> {
+    fn show(&self, source: &Path, target: &Path, propagation: Propagation) -> io::Result<()> {
         let place = self.at(target);
         mount_point(self.root, target, fs::metadata(source)?.is_dir())?;
-        mounts::bind(source, &place, RDONLY | NOSUID | NODEV)
+        mounts::bind(source, &place, RDONLY | NOSUID | NODEV, propagation)
     }
 
     fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {

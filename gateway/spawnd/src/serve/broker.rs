@@ -1,5 +1,6 @@
 //! The broker: started under a uid of its own, told whose each engine's socket is, started again when it ends. It is no jail: it reaches the
-//! network and its keytab, but it has no capability, no way back to root and nothing open but its log and the socket to us.
+//! network and its keytab, but it has no capability, no way back to root and nothing open but its log and the socket to us. It ends with
+//! the spawnd that started it: the next one starts another, and tells that one of the engines that run.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -8,9 +9,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gateway_spawnd::settings::BrokerSettings;
-use gateway_spawnd::{JailId, Mode, packet};
+use gateway_spawnd::{JailId, Mode, Refusal, packet};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode as Bits, OFlags, openat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -22,12 +24,17 @@ use rustix::thread::{
 use rustix::time::Timespec;
 use serde_json::json;
 
-use super::Server;
 use super::engine::Pace;
-use super::jails::{Jail, Running};
+use super::jails::{Jail, LAST_WORDS, Running};
+use super::workshop::listening;
+use super::{KEPT_BROKER, Server};
 use crate::host::cgroup::Group;
+use crate::host::folders::make_folder;
+use crate::host::internal;
+use crate::host::process::{self, End};
 use crate::jail::inside::said;
 use crate::jail::start::Process;
+use crate::keeper::Keeper;
 use crate::log;
 use crate::sys::{self, Forked};
 
@@ -42,8 +49,43 @@ const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 pub(crate) struct Broker {
     pub(crate) running: Option<Running>,
     control: Option<OwnedFd>,
+    /// The writing end of its log, so that the reading one never says that it is at its end.
+    log_in: Option<OwnedFd>,
     pace: Pace,
 }
+
+/// An engine's own socket at the broker: whoever comes through it is this engine.
+pub(crate) struct Door {
+    pub(crate) listener: OwnedFd,
+    /// Holds the socket; shown to the engine.
+    pub(crate) folder: OwnedFd,
+    /// The broker was told whose it is, or will be as soon as it runs.
+    pub(crate) told: bool,
+}
+
+impl Door {
+    /// Of a jail that was there before, too: an engine looks for the socket by its name, each time it needs it.
+    pub(crate) fn open(jail: &OwnedFd, ids: (u32, u32), kept: Option<OwnedFd>) -> Result<Self, Refusal> {
+        let os = |error: Errno| internal("making the engine's way to the broker", &error);
+        let folder = match make_folder(jail, "broker", 0o755, None) {
+            Err(Errno::EXIST) => openat(jail, "broker", FOLDER, Bits::empty()),
+            made => made,
+        };
+        let folder = folder.map_err(os)?;
+        let listener = match kept {
+            Some(listener) => listener,
+            None => listening(&folder, "broker.sock", ids, SocketType::STREAM).map_err(os)?,
+        };
+        Ok(Self { listener, folder, told: false })
+    }
+
+    /// Leaves the socket with the keeper, so that an engine that asks while there is no spawnd waits instead of failing.
+    pub(crate) fn keep(&self, keeper: &Keeper, id: &JailId) {
+        keeper.hold(&format!("{KEPT_BROKER}{id}"), "", &self.listener);
+    }
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Server {
     /// Starts the broker if it is wanted and does not run.
@@ -53,10 +95,11 @@ impl Server {
             return;
         }
         match start(settings, self.shop.mode) {
-            Ok((process, control)) => {
+            Ok(Begun { process, control, log, log_in }) => {
                 log::info("broker.start", json!({ "pid": process.pid.as_raw_nonzero().get() }));
-                self.broker.running = Some(Running::new(process, now));
+                self.broker.running = Some(Running::new(process, Group::default(), log, None, now));
                 self.broker.control = Some(control);
+                self.broker.log_in = Some(log_in);
                 let engines: Vec<JailId> = self.jails.keys().cloned().collect();
                 for id in engines {
                     if let Some(door) = self.door(&id).filter(|door| door.told) {
@@ -116,34 +159,20 @@ impl Server {
 
     /// It has ended: reap it.
     pub(crate) fn broker_ended(&mut self, now: Instant) {
-        self.broker_said();
-        let Some(running) = self.broker.running.take() else { return };
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = match waitid(WaitId::PidFd(running.process.pidfd.as_fd()), options) {
-            Ok(Some(status)) => status,
-            // Not yet, whatever poll said.
-            Ok(None) => {
-                self.broker.running = Some(running);
-                return;
-            }
-            Err(error) => {
-                log::warn("wait", json!({ "part": "broker", "error": error.to_string() }));
-                return;
-            }
-        };
-        self.broker.control = None;
+        let Some(running) = &mut self.broker.running else { return };
+        // Whatever poll said. It is our child, so there is nobody else to reap it.
+        let End::Known(exited) = process::end(&running.process.pidfd) else { return };
+        said_by(running, LAST_WORDS);
+        let pace = std::mem::take(&mut self.broker.pace);
+        self.broker = Broker { pace, ..Broker::default() };
         let rests = self.broker.pace.ended(now);
-        log::warn(
-            "broker.end",
-            json!({ "code": status.exit_status(), "signal": status.terminating_signal(), "rests": rests }),
-        );
+        log::warn("broker.end", json!({ "code": exited.code, "signal": exited.signal, "rests": rests }));
     }
 
     /// Passes on what it wrote.
     pub(crate) fn broker_said(&mut self) {
-        let Some(running) = &mut self.broker.running else { return };
-        for line in running.said(Instant::now()) {
-            log::info("broker.says", json!({ "line": line }));
+        if let Some(running) = &mut self.broker.running {
+            said_by(running, 1);
         }
     }
 
@@ -151,20 +180,35 @@ impl Server {
     pub(crate) fn end_broker(&mut self) {
         // It ends when its socket to us does: statements that it still reads for are written down as ended.
         self.broker.control = None;
-        let Some(running) = self.broker.running.take() else { return };
+        let Some(mut running) = self.broker.running.take() else { return };
         let pidfd = running.process.pidfd.as_fd();
         if !matches!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE)), Ok(1)) {
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
         let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+        said_by(&mut running, LAST_WORDS);
     }
 
-    fn door(&mut self, id: &JailId) -> Option<&mut super::engine::Door> {
+    fn door(&mut self, id: &JailId) -> Option<&mut Door> {
         self.jails.get_mut(id)?.engine.as_mut()?.door.as_mut()
     }
 }
 
-fn start(settings: &BrokerSettings, mode: Mode) -> Result<(Process, OwnedFd), String> {
+fn said_by(running: &mut Running, reads: u32) {
+    for line in running.said(reads) {
+        log::info("broker.says", json!({ "line": line }));
+    }
+}
+
+/// A broker that has just been started.
+struct Begun {
+    process: Process,
+    control: OwnedFd,
+    log: OwnedFd,
+    log_in: OwnedFd,
+}
+
+fn start(settings: &BrokerSettings, mode: Mode) -> Result<Begun, String> {
     let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty());
     let null = said("opening /dev/null", null)?;
     let (log, log_in) = said("making the log pipe", pipe_with(PipeFlags::CLOEXEC))?;
@@ -180,7 +224,8 @@ fn start(settings: &BrokerSettings, mode: Mode) -> Result<(Process, OwnedFd), St
             sys::exit_now(125)
         }
         Forked::Parent(pid, pidfd) => {
-            Ok((Process { pid, pidfd, group: Group::default(), log, keeper: false }, control))
+            let process = Process { pid, birth: process::birth(pid), pidfd, keeper: false };
+            Ok(Begun { process, control, log, log_in })
         }
     }
 }

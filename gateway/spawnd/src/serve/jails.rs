@@ -1,32 +1,38 @@
-//! Running jails: starting, watching, ending them, and leaving nothing behind.
+//! Running jails: watching, ending them, and leaving nothing behind. How one is started is in `build.rs`, how one is found again in `adopt.rs`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gateway_spawnd::protocol::ErrorCode;
+use gateway_spawnd::protocol::Memory;
 use gateway_spawnd::{
-    Exited, JailId, JailInfo, LayerReport, Mode, Profile, Refusal, Settings, SpecId, Start, Started, Stats,
+    Exited, GroupName, JailId, JailInfo, LayerReport, Mode, Profile, Reason, Settings, SpecId, Stats,
     UserName,
 };
 use rustix::io::Errno;
-use rustix::net::SocketType;
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::json;
 
-use super::Server;
-use super::engine::{Door, Engine, Pace};
+use super::engine::Engine;
 use super::lines::Lines;
-use super::workshop::listening;
-use crate::host::folders::{Folders, make_folder, me, remove_tree};
-use crate::host::{home, internal};
-use crate::jail::plan::{self, Places};
-use crate::jail::start::{self, Order, Process};
+use super::record::{Record, Recorded};
+use super::watch::MemoryWatch;
+use super::{KEPT_BROKER, KEPT_ENGINE, Server};
+use crate::host::cgroup::Group;
+use crate::host::folders::{Folders, remove_tree};
+use crate::host::process::{self, End};
+use crate::jail::plan::Places;
+use crate::jail::start::{self, Process};
 use crate::log;
 
 /// How long an ended jail's groups may still be busy before it is given up with a warning.
 const BURIAL: Duration = Duration::from_secs(2);
 const BURIAL_STEP: Duration = Duration::from_millis(2);
+/// How long somebody else may take to reap a child.
+const REAPING: Duration = Duration::from_millis(1500);
+/// Reads of an ended process's last words.
+pub(crate) const LAST_WORDS: u32 = 8;
 
 /// Which of a jail's two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,36 +43,75 @@ pub(crate) enum Which {
     Engine,
 }
 
-/// A process and what it says.
+/// A process, its group and what it says.
 pub(crate) struct Running {
     pub(crate) process: Process,
+    pub(crate) group: Group,
+    pub(crate) log: OwnedFd,
     lines: Lines,
-    /// False once its output is closed.
-    pub(crate) talks: bool,
+    /// Where no group bounds its memory.
+    pub(crate) watch: Option<MemoryWatch>,
+    /// It has ended, but not yet been reaped by its parent: a spawnd before this one, or who took over that one's children.
+    pub(crate) unreaped: Option<Instant>,
 }
 
 impl Running {
-    pub(crate) fn new(process: Process, now: Instant) -> Self {
-        Self { process, lines: Lines::new(now), talks: true }
+    pub(crate) fn new(
+        process: Process,
+        group: Group,
+        log: OwnedFd,
+        watch: Option<MemoryWatch>,
+        now: Instant,
+    ) -> Self {
+        Self { process, group, log, lines: Lines::new(now), watch, unreaped: None }
     }
 
-    /// The lines that it wrote since.
-    pub(crate) fn said(&mut self, now: Instant) -> Vec<String> {
-        let mut buffer = [0u8; 16 * 1024];
-        match rustix::io::read(&self.process.log, &mut buffer) {
-            Ok(0) => {
-                self.talks = false;
-                self.lines.finish()
-            }
-            Ok(length) => self.lines.take(buffer.get(..length).unwrap_or_default(), now),
-            Err(_) => Vec::new(),
+    pub(crate) fn recorded(&self) -> Recorded {
+        Recorded::new(&self.process, &self.group)
+    }
+
+    /// Pid 1's end is the end of its whole pid namespace; without one its keeper ends the rest.
+    fn end(&self) {
+        let signal = if self.process.keeper { Signal::TERM } else { Signal::KILL };
+        if let Err(error) = pidfd_send_signal(&self.process.pidfd, signal)
+            && error != Errno::SRCH
+        {
+            let pid = self.process.pid.as_raw_nonzero().get();
+            log::warn("kill", json!({ "pid": pid, "error": error.to_string() }));
         }
+    }
+
+    /// What it uses, as its group says, or who watches in its place.
+    pub(crate) fn stats(&self) -> Stats {
+        let counted = self.group.stats();
+        match self.watch.as_ref().map(MemoryWatch::stats) {
+            Some(seen) => Stats { cpu_usec: counted.cpu_usec, pids: counted.pids, ..seen },
+            None => counted,
+        }
+    }
+
+    /// Whole lines that it has written since the last time.
+    pub(crate) fn said(&mut self, reads: u32) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut buffer = [0u8; 16 * 1024];
+        for _ in 0..reads {
+            match rustix::io::read(&self.log, &mut buffer) {
+                Ok(length) if length > 0 => {
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    lines.extend(self.lines.take(bytes, Instant::now()));
+                }
+                _ => break,
+            }
+        }
+        lines
     }
 }
 
 /// A jail that runs or is being ended.
 pub(crate) struct Jail {
     pub(crate) user: UserName,
+    /// The user's groups when it was started.
+    pub(crate) groups: Vec<GroupName>,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) profile: Profile,
@@ -75,13 +120,18 @@ pub(crate) struct Jail {
     pub(crate) layers: LayerReport,
     pub(crate) socket: PathBuf,
     pub(crate) pid: i32,
+    /// `<runtime>/jails/<id>`.
+    pub(crate) folder: OwnedFd,
     pub(crate) main: Option<Running>,
     pub(crate) engine: Option<Engine>,
-    /// Told to end, or ended.
+    /// How long it may live, from its birth.
+    pub(crate) wall: Option<Duration>,
+    /// Told to end, or ended; and why, if spawnd did.
     pub(crate) ending: bool,
+    pub(crate) reason: Option<Reason>,
     pub(crate) exited: Exited,
     /// Groups to remove.
-    pub(crate) graves: Vec<crate::host::cgroup::Group>,
+    pub(crate) graves: Vec<Group>,
     pub(crate) dead_since: Option<Instant>,
     pub(crate) waiters: Vec<u64>,
 }
@@ -93,28 +143,41 @@ impl Jail {
         self.main.iter().map(|main| (Which::Main, main)).chain(engine.map(|engine| (Which::Engine, engine)))
     }
 
+    pub(crate) fn running(&mut self, which: Which) -> Option<&mut Running> {
+        match which {
+            Which::Main => self.main.as_mut(),
+            Which::Engine => self.engine.as_mut().and_then(|engine| engine.running.as_mut()),
+        }
+    }
+
     /// The socket of an engine that waits to be needed.
     pub(crate) fn sleeping_engine(&self, now: Instant) -> Option<&OwnedFd> {
         let engine = self.engine.as_ref().filter(|engine| !self.ending && engine.running.is_none())?;
-        engine.pace.rest(now).is_none().then_some(&engine.listener)
+        engine.listener.as_ref().filter(|_| engine.pace.rest(now).is_none())
     }
 
-    /// When an engine that rests may be woken.
-    pub(crate) fn engine_due(&self, now: Instant) -> Option<Duration> {
-        let engine = self.engine.as_ref().filter(|engine| !self.ending && engine.running.is_none())?;
-        engine.pace.rest(now)
+    /// When to look at it again though nothing happens: an engine that rests may be woken, groups may have become empty, its time may be over.
+    pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
+        let engine = self.engine.as_ref().filter(|engine| !self.ending && engine.running.is_none());
+        let rested = engine.and_then(|engine| engine.pace.rest(now));
+        let unreaped = self.processes().any(|(_, running)| running.unreaped.is_some());
+        let buried = (self.dead_since.is_some() || unreaped).then_some(BURIAL_STEP);
+        let watches = self.processes().filter_map(|(_, running)| Some(running.watch.as_ref()?.due(now)));
+        [rested, buried, self.time_left(), watches.min()].into_iter().flatten().min()
     }
 
-    /// When to look again whether the groups have become empty.
-    pub(crate) fn burial_due(&self, _now: Instant) -> Option<Duration> {
-        self.dead_since.map(|_| BURIAL_STEP)
+    /// How long it may still live, if that is bounded.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let (wall, main) = (self.wall.filter(|_| !self.ending)?, self.main.as_ref()?);
+        Some(wall.saturating_sub(process::age(main.process.birth)))
     }
 
-    /// Ends it, with all that runs in it.
-    pub(crate) fn kill(&mut self) {
+    /// Ends it, with all that runs in it. The first reason is the one that counts.
+    pub(crate) fn kill(&mut self, reason: Option<Reason>) {
         self.ending = true;
+        self.reason = self.reason.or(reason);
         for (_, running) in self.processes() {
-            end(&running.process);
+            running.end();
         }
     }
 
@@ -136,254 +199,90 @@ impl Jail {
 
     /// Of all that runs, added up.
     pub(crate) fn stats(&self) -> Stats {
-        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.saturating_add(b)),
-            (a, b) => a.or(b),
+        let main = self.main.as_ref().map(Running::stats).unwrap_or_default();
+        let alone = Memory {
+            memory_peak_bytes: main.memory_peak_bytes,
+            memory_limit_bytes: main.memory_limit_bytes,
+            oom_kills: main.oom_kills,
         };
-        self.processes().map(|(_, running)| running.process.group.stats()).fold(
-            Stats::default(),
-            |all, one| Stats {
-                memory_bytes: sum(all.memory_bytes, one.memory_bytes),
-                memory_peak_bytes: sum(all.memory_peak_bytes, one.memory_peak_bytes),
-                memory_limit_bytes: sum(all.memory_limit_bytes, one.memory_limit_bytes),
-                cpu_usec: sum(all.cpu_usec, one.cpu_usec),
-                pids: sum(all.pids, one.pids),
-                oom_kills: sum(all.oom_kills, one.oom_kills),
-            },
-        )
+        let all = self.processes().map(|(_, running)| running.stats());
+        all.fold(Stats { main: alone, ..Stats::default() }, Stats::plus)
     }
-}
 
-/// Pid 1's end is the end of its whole pid namespace; without one its keeper ends the rest.
-fn end(process: &Process) {
-    let degraded = process.keeper;
-    let signal = if degraded { Signal::TERM } else { Signal::KILL };
-    if let Err(error) = pidfd_send_signal(&process.pidfd, signal)
-        && error != Errno::SRCH
-    {
-        log::warn("kill", json!({ "pid": process.pid.as_raw_nonzero().get(), "error": error.to_string() }));
+    /// Writes down who runs, for the next spawnd; processes that are about to run are given.
+    pub(crate) fn record(
+        &self,
+        main: Option<(&Process, &Group)>,
+        engine: Option<(&Process, &Group)>,
+    ) -> io::Result<()> {
+        let given = |(process, group): (&Process, &Group)| Recorded::new(process, group);
+        let running = self.engine.as_ref().and_then(|engine| engine.running.as_ref());
+        let Some(main) = main.map(given).or_else(|| self.main.as_ref().map(Running::recorded)) else {
+            return Ok(());
+        };
+        let record = Record {
+            boot: process::boot(),
+            user: self.user.clone(),
+            groups: self.groups.clone(),
+            uid: self.uid,
+            gid: self.gid,
+            profile: self.profile,
+            kernelspec: self.kernelspec.clone(),
+            started_ms: self.started_ms,
+            layers: self.layers.clone(),
+            socket: self.socket.clone(),
+            main,
+            engine: engine.map(given).or_else(|| running.map(Running::recorded)),
+        };
+        record.write(&self.folder)
     }
 }
 
 impl Server {
-    /// Starts a jail; the descriptor is a pidfd.
-    pub(crate) fn start(&mut self, start: Start) -> Result<(Started, OwnedFd), Refusal> {
-        let begun = Instant::now();
-        self.admit(&start)?;
-        let id = start.id.clone();
-        let made = self.build(start);
-        let (started, pidfd) = match made {
-            Ok(made) => made,
-            Err(refusal) => {
-                log::warn("jail.failed", json!({ "id": id, "code": refusal.code, "error": refusal.message }));
-                if !self.jails.contains_key(&id) {
-                    self.remove_folders(&id);
-                }
-                return Err(refusal);
-            }
-        };
-        self.exits.forget(&id);
-        let (user, took) = (self.jails.get(&id).map(|jail| jail.user.clone()), begun.elapsed().as_micros());
-        log::info(
-            "jail.start",
-            json!({ "id": id, "user": user, "pid": started.pid, "uid": started.uid, "took_us": took, "layers": started.layers }),
-        );
-        Ok((started, pidfd))
-    }
-
-    fn admit(&self, start: &Start) -> Result<(), Refusal> {
-        if self.stopping {
-            return Err(Refusal::new(ErrorCode::Refused, "spawnd is shutting down"));
-        }
-        if self.jails.contains_key(&start.id) {
-            return Err(Refusal::new(ErrorCode::Exists, format!("jail {} runs already", start.id)));
-        }
-        if self.jails.len() >= self.settings.max_jails {
-            let message = format!("{} jails run already; raise max_jails or stop some", self.jails.len());
-            return Err(Refusal::new(ErrorCode::Limit, message));
-        }
-        if self.folders.jail_path(start.id.as_str()).join("main.sock").as_os_str().len() > 107 {
-            let message =
-                "the runtime folder's path is too long for a socket (107 bytes); choose a shorter one";
-            return Err(Refusal::new(ErrorCode::Limit, message));
-        }
-        match (start.profile, &start.kernelspec) {
-            (Profile::Kernel, None) => {
-                Err(Refusal::new(ErrorCode::BadRequest, "a kernel needs a kernelspec"))
-            }
-            (Profile::Desk, Some(_)) => {
-                Err(Refusal::new(ErrorCode::BadRequest, "a desk takes no kernelspec"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn build(&mut self, request: Start) -> Result<(Started, OwnedFd), Refusal> {
-        let Start { user, id, profile, kernelspec, cwd } = request;
-        let Self { settings, shop, views, folders, uids, .. } = self;
-        let spec = match &kernelspec {
-            Some(name) => Some(settings.kernelspecs.get(name).ok_or_else(|| {
-                Refusal::new(ErrorCode::NotFound, format!("no kernelspec {name} in the settings"))
-            })?),
-            None => None,
-        };
-        let view = match (shop.mode, &kernelspec) {
-            (Mode::Degraded, _) => None,
-            (_, None) => Some(&views.desk),
-            (_, Some(name)) => views.kernels.get(name),
-        };
-        let view = view.map(Result::as_ref).transpose().map_err(|why| {
-            Refusal::new(ErrorCode::Refused, format!("what this jail would see could not be built: {why}"))
-        })?;
-        let ids = match uids {
-            Some(table) => {
-                let uid = table.get(&folders.private, &user, home::owner(&folders.homes, &user))?;
-                (uid, uid)
-            }
-            None => me(),
-        };
-        let home = home::ensure(&folders.homes, &user, ids, settings.skeleton.as_deref())?;
-        let os = |doing: &'static str| move |error: Errno| internal(doing, &error);
-        remove_tree(&folders.jails, id.as_str());
-        let mode = if shop.mode == Mode::Degraded { 0o711 } else { 0o750 };
-        let folder_owner = (me().1 != settings.gateway_gid).then_some((me().0, settings.gateway_gid));
-        let folder = make_folder(&folders.jails, id.as_str(), mode, folder_owner)
-            .map_err(os("making the jail's folder"))?;
-        let gateway = (settings.gateway_uid, settings.gateway_gid);
-        let listener = listening(&folder, "main.sock", gateway, SocketType::STREAM)
-            .map_err(os("listening on main.sock"))?;
-        let owner = (ids != me()).then_some(ids);
-        if shop.mode == Mode::Degraded {
-            make_folder(&folder, "k", 0o700, owner).map_err(os("making the kernel's folder"))?;
-        }
-        let engine = if profile == Profile::Kernel && settings.programs.engine.is_some() {
-            let engine =
-                make_folder(&folder, "engine", 0o755, None).map_err(os("making the engine's folder"))?;
-            let socket = listening(&engine, "engine.sock", ids, SocketType::STREAM)
-                .map_err(os("listening on engine.sock"))?;
-            remove_tree(&folders.scratch, id.as_str());
-            let scratch = make_folder(&folders.scratch, id.as_str(), 0o700, owner)
-                .map_err(os("making the scratch folder"))?;
-            let door = match &settings.broker {
-                Some(_) => {
-                    let folder = make_folder(&folder, "broker", 0o755, None)
-                        .map_err(os("making the broker's folder"))?;
-                    let listener = listening(&folder, "broker.sock", ids, SocketType::STREAM)
-                        .map_err(os("listening on broker.sock"))?;
-                    Some(Door { listener, folder, told: false })
-                }
-                None => None,
-            };
-            Some(Engine {
-                listener: socket,
-                folder: engine,
-                scratch,
-                door,
-                running: None,
-                pace: Pace::default(),
-            })
-        } else {
-            None
-        };
-        let places = places(shop.mode, settings, folders, &user, &id);
-        let plan = match spec {
-            Some(spec) => plan::kernel(settings, spec, &places, &user, ids, &cwd)?,
-            None => plan::desk(settings, &places, &user, ids),
-        };
-        let mut readable = settings.system.clone();
-        readable.extend(["/etc".into(), places.shim.clone(), places.desk.clone()]);
-        readable.extend(spec.iter().flat_map(|spec| spec.paths.iter().cloned()));
-        let order = Order {
-            plan: &plan,
-            places: &places,
-            view,
-            leaf: &cgroup_leaf(&id, "main"),
-            listener: listener.as_fd(),
-            home: home.as_fd(),
-            engine: engine.as_ref().map(|engine| engine.folder.as_fd()),
-            scratch: None,
-            broker: None,
-            readable: &readable,
-        };
-        let (process, layers) = start::start(shop, &order)?;
-        let for_client = rustix::io::dup(&process.pidfd).map_err(os("copying the pidfd"));
-        let pid = process.pid.as_raw_nonzero().get();
-        let socket = folders.jail_path(id.as_str()).join("main.sock");
-        let started =
-            Started { id: id.clone(), pid, uid: ids.0, layers: layers.clone(), socket: socket.clone() };
-        let jail = Jail {
-            user,
-            uid: ids.0,
-            gid: ids.1,
-            profile,
-            kernelspec,
-            started_ms: log::now_ms(),
-            layers,
-            socket,
-            pid,
-            main: Some(Running::new(process, Instant::now())),
-            engine,
-            ending: false,
-            exited: Exited::default(),
-            graves: Vec::new(),
-            dead_since: None,
-            waiters: Vec::new(),
-        };
-        let jail = self.jails.entry(id).or_insert(jail);
-        match for_client {
-            Ok(pidfd) => Ok((started, pidfd)),
-            Err(refusal) => {
-                jail.kill();
-                Err(refusal)
-            }
-        }
-    }
-
     /// A process has ended: reap it.
     pub(crate) fn ended(&mut self, id: &JailId, which: Which) {
-        self.said(id, which);
         let Some(jail) = self.jails.get_mut(id) else { return };
-        let slot = match which {
-            Which::Main => &mut jail.main,
-            Which::Engine => match &mut jail.engine {
-                Some(engine) => &mut engine.running,
-                None => return,
-            },
-        };
-        let Some(running) = slot.take() else { return };
-        let status = match waitid(
-            WaitId::PidFd(running.process.pidfd.as_fd()),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-        ) {
-            Ok(Some(status)) => status,
-            // Not yet, whatever poll said.
-            Ok(None) => {
-                *slot = Some(running);
-                return;
-            }
-            Err(error) => {
-                log::warn("wait", json!({ "id": id, "error": error.to_string() }));
-                return;
-            }
-        };
-        let oom = running.process.group.stats().oom_kills.is_some_and(|kills| kills > 0);
-        let exited = Exited { code: status.exit_status(), signal: status.terminating_signal(), oom };
         let wanted = jail.ending;
-        running.process.group.kill();
-        jail.graves.push(running.process.group);
+        let Some(running) = jail.running(which) else { return };
+        let mut exited = match process::end(&running.process.pidfd) {
+            End::Known(exited) => exited,
+            // Whatever poll said.
+            End::NotYet => return,
+            End::Soon => {
+                let since = *running.unreaped.get_or_insert_with(Instant::now);
+                if !wanted && since.elapsed() < REAPING {
+                    return;
+                }
+                Exited::default()
+            }
+        };
+        let mut lines = running.said(LAST_WORDS);
+        lines.extend(running.lines.finish());
+        passed_on(id, which, lines);
+        let stats = running.stats();
+        exited.oom = stats.oom_kills.is_some_and(|kills| kills > 0);
+        (exited.memory_peak_bytes, exited.memory_limit_bytes) =
+            (stats.memory_peak_bytes, stats.memory_limit_bytes);
+        running.group.kill();
+        let gone = match which {
+            Which::Main => jail.main.take(),
+            Which::Engine => jail.engine.as_mut().and_then(|engine| engine.running.take()),
+        };
+        jail.graves.extend(gone.map(|gone| gone.group));
         let name = match which {
             Which::Main => "jail.end",
             Which::Engine => "engine.end",
         };
         log::info(
             name,
-            json!({ "id": id, "code": exited.code, "signal": exited.signal, "oom": exited.oom, "wanted": wanted }),
+            json!({ "id": id, "code": exited.code, "signal": exited.signal, "oom": exited.oom, "wanted": wanted, "reason": jail.reason }),
         );
         match which {
             Which::Main => {
-                jail.exited = exited;
+                exited.oom |= jail.exited.oom;
+                jail.exited = Exited { reason: jail.reason, ..exited };
                 // An engine without its kernel has nobody to serve.
-                jail.kill();
+                jail.kill(None);
             }
             Which::Engine => {
                 jail.exited.oom |= exited.oom;
@@ -391,6 +290,9 @@ impl Server {
                     // Its leaf must be free before it is needed again.
                     for group in jail.graves.drain(..) {
                         start::remove_soon(&group);
+                    }
+                    if let Err(error) = jail.record(None, None) {
+                        log::warn("record", json!({ "id": id, "error": error.to_string() }));
                     }
                     self.engine_ended(id, Instant::now());
                 }
@@ -400,16 +302,25 @@ impl Server {
 
     /// Passes on what a process wrote.
     pub(crate) fn said(&mut self, id: &JailId, which: Which) {
-        let Some(jail) = self.jails.get_mut(id) else { return };
-        let running = match which {
-            Which::Main => jail.main.as_mut(),
-            Which::Engine => jail.engine.as_mut().and_then(|engine| engine.running.as_mut()),
-        };
-        let Some(running) = running else { return };
-        let lines = running.said(Instant::now());
-        let part = if which == Which::Main { "main" } else { "engine" };
-        for line in lines {
-            log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
+        let running = self.jails.get_mut(id).and_then(|jail| jail.running(which));
+        let lines = running.map(|running| running.said(1)).unwrap_or_default();
+        passed_on(id, which, lines);
+    }
+
+    /// Looks again at processes that had ended but not been reaped, and ends jails whose time is over.
+    pub(crate) fn look_again(&mut self) {
+        let unreaped = self.jails.iter().flat_map(|(id, jail)| {
+            let late = jail.processes().filter(|(_, running)| running.unreaped.is_some());
+            late.map(|(which, _)| (id.clone(), which)).collect::<Vec<_>>()
+        });
+        for (id, which) in unreaped.collect::<Vec<_>>() {
+            self.ended(&id, which);
+        }
+        for (id, jail) in &mut self.jails {
+            if jail.time_left().is_some_and(|left| left.is_zero()) {
+                log::info("jail.wall", json!({ "id": id, "seconds": jail.wall.map(|wall| wall.as_secs()) }));
+                jail.kill(Some(Reason::Wall));
+            }
         }
     }
 
@@ -435,16 +346,35 @@ impl Server {
             self.forget_at_broker(&id, &jail);
             self.remove_folders(&id);
             let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
+            let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
+            if jail.engine.is_some() {
+                self.forget_kept(&id);
+            }
             drop(jail);
+            self.forget_user(&user);
             self.exits.add(id, exited);
             self.tell_waiters(waiters);
         }
     }
 
-    fn remove_folders(&self, id: &JailId) {
+    /// Takes the sockets of its engine back.
+    pub(crate) fn forget_kept(&self, id: &JailId) {
+        for kept in [KEPT_ENGINE, KEPT_BROKER] {
+            self.keeper.forget(&format!("{kept}{id}"));
+        }
+    }
+
+    pub(crate) fn remove_folders(&self, id: &JailId) {
         remove_tree(&self.folders.jails, id.as_str());
         remove_tree(&self.folders.scratch, id.as_str());
+    }
+}
+
+fn passed_on(id: &JailId, which: Which, lines: Vec<String>) {
+    let part = if which == Which::Main { "main" } else { "engine" };
+    for line in lines {
+        log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
     }
 }
 

@@ -1,11 +1,18 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
+pub(crate) mod adopt;
+pub(crate) mod bounds;
 pub(crate) mod broker;
+pub(crate) mod build;
+pub(crate) mod disk;
 pub(crate) mod engine;
 pub(crate) mod jails;
 pub(crate) mod lines;
+pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod store;
+pub(crate) mod users;
+pub(crate) mod watch;
 pub(crate) mod workshop;
 
 use std::collections::BTreeMap;
@@ -15,26 +22,39 @@ use std::time::{Duration, Instant};
 
 use gateway_spawnd::packet::{self, Received};
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::{Hello, JailId, Refusal, Settings};
+use gateway_spawnd::{Hello, JailId, Reason, Refusal, Settings, UserName};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::Timespec;
 use serde_json::json;
 
+use crate::host::cgroup::Cgroups;
+use crate::host::cpus::Cpus;
 use crate::host::folders::{Folders, me};
+use crate::host::process;
 use crate::host::uids::UidTable;
 use crate::jail::start::Workshop;
+use crate::keeper::{Held, Keeper};
 use crate::log;
 use crate::sys::Signals;
 use broker::Broker;
 use jails::{Jail, Which};
 use store::{Exits, FdStore};
+use users::User;
 use workshop::Views;
 
 /// The most connections to the control socket.
 const MAX_CLIENTS: usize = 64;
+
+/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is or whose engine's at the broker, bounds
+/// that are no longer those of the settings, and spawnd's user namespace.
+pub(crate) const KEPT_FD: &str = "fd/";
+pub(crate) const KEPT_ENGINE: &str = "engine/";
+pub(crate) const KEPT_BROKER: &str = "broker/";
+pub(crate) const KEPT_LIMITS: &str = "limits";
+pub(crate) const KEPT_NAMESPACE: &str = "namespace";
 
 /// Everything that spawnd holds.
 pub(crate) struct Server {
@@ -42,6 +62,8 @@ pub(crate) struct Server {
     pub(crate) shop: Workshop,
     pub(crate) views: Views,
     pub(crate) folders: Folders,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) cpus: Cpus,
     /// None where all jails share a uid.
     pub(crate) uids: Option<UidTable>,
     pub(crate) hello: Hello,
@@ -52,9 +74,15 @@ pub(crate) struct Server {
     /// Processes that spoke to us and still run, by pid.
     pub(crate) peers: BTreeMap<i32, OwnedFd>,
     pub(crate) jails: BTreeMap<JailId, Jail>,
+    /// Whose jails these are.
+    pub(crate) users: BTreeMap<UserName, User>,
     pub(crate) broker: Broker,
+    /// The count of homes.
+    pub(crate) disk: disk::Watch,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
+    /// Holds descriptors for the next spawnd.
+    pub(crate) keeper: Keeper,
     /// Ends with the last jail.
     pub(crate) draining: bool,
     /// Ends with the last jail, and starts no more.
@@ -66,6 +94,8 @@ pub(crate) struct Client {
     pub(crate) socket: OwnedFd,
     /// The process at the other end.
     pub(crate) pid: i32,
+    /// May change what the settings said.
+    pub(crate) trusted: bool,
     /// Answered when a stop has finished; until then it is not read.
     pub(crate) waiting: bool,
 }
@@ -82,13 +112,21 @@ enum Token {
     Wake(JailId),
     BrokerEnded,
     BrokerSaid,
+    Counted,
 }
 
 impl Server {
     /// Serves until told to end and no jail is left.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        while !((self.draining || self.stopping) && self.jails.is_empty()) {
+        loop {
+            self.look_again();
+            self.watch_memory(Instant::now());
+            self.bury(Instant::now());
+            if (self.draining || self.stopping) && self.jails.is_empty() {
+                break;
+            }
             self.keep_broker(Instant::now());
+            self.count_homes(Instant::now());
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -100,9 +138,9 @@ impl Server {
                     Token::Wake(id) => self.wake_engine(&id),
                     Token::BrokerEnded => self.broker_ended(Instant::now()),
                     Token::BrokerSaid => self.broker_said(),
+                    Token::Counted => self.counted(Instant::now()),
                 }
             }
-            self.bury(Instant::now());
         }
         self.end_broker();
         // The lock stays: removing it could let two successors in.
@@ -128,23 +166,24 @@ impl Server {
         if let Some(running) = &self.broker.running {
             tokens.push(Token::BrokerEnded);
             fds.push(PollFd::new(&running.process.pidfd, PollFlags::IN));
-            if running.talks {
-                tokens.push(Token::BrokerSaid);
-                fds.push(PollFd::new(&running.process.log, PollFlags::IN));
-            }
+            tokens.push(Token::BrokerSaid);
+            fds.push(PollFd::new(&running.log, PollFlags::IN));
         }
-        patience = self.broker_due(now);
+        if let Some(counting) = self.counting() {
+            tokens.push(Token::Counted);
+            fds.push(PollFd::new(counting, PollFlags::IN));
+        }
+        patience = [self.broker_due(now), self.count_due(now)].into_iter().flatten().min();
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
-                tokens.push(Token::Ended(id.clone(), which));
-                fds.push(PollFd::new(&process.process.pidfd, PollFlags::IN));
-                if process.talks {
-                    tokens.push(Token::Said(id.clone(), which));
-                    fds.push(PollFd::new(&process.process.log, PollFlags::IN));
+                if process.unreaped.is_none() {
+                    tokens.push(Token::Ended(id.clone(), which));
+                    fds.push(PollFd::new(&process.process.pidfd, PollFlags::IN));
                 }
+                tokens.push(Token::Said(id.clone(), which));
+                fds.push(PollFd::new(&process.log, PollFlags::IN));
             }
-            let wanted = [jail.engine_due(now), jail.burial_due(now)];
-            for due in wanted.into_iter().flatten() {
+            if let Some(due) = jail.due(now) {
                 patience = Some(patience.map_or(due, |least| least.min(due)));
             }
             if let Some(listener) = jail.sleeping_engine(now) {
@@ -173,7 +212,7 @@ impl Server {
     pub(crate) fn stop_all(&mut self) {
         self.stopping = true;
         for jail in self.jails.values_mut() {
-            jail.kill();
+            jail.kill(Some(Reason::Asked));
         }
     }
 
@@ -201,7 +240,8 @@ impl Server {
             {
                 unknown.insert(pidfd);
             }
-            self.clients.insert(self.next_client, Client { socket, pid, waiting: false });
+            let trusted = [0, me().0].contains(&uid);
+            self.clients.insert(self.next_client, Client { socket, pid, trusted, waiting: false });
             return;
         };
         let text = json!({ "err": refusal }).to_string();
@@ -220,6 +260,25 @@ impl Server {
             }
             Ok(Received::Closed) | Err(_) => {
                 self.clients.remove(&key);
+            }
+        }
+    }
+
+    /// What gateways had left with the spawnd before this one. A gateway that has ended since is treated as one that ends now.
+    pub(crate) fn take_back(&mut self, held: BTreeMap<String, Held>) {
+        for (tag, Held { note, fd }) in held {
+            let tag = tag.strip_prefix(KEPT_FD).map(str::to_owned);
+            let owner: Option<(i32, u64)> = serde_json::from_str(&note).ok();
+            if let (Some(tag), Some((pid, born))) = (tag, owner) {
+                // It was within the bounds when it was put.
+                let _ = self.store.put(pid, tag, fd);
+                let alive = Pid::from_raw(pid).and_then(|pid| process::find(pid, born));
+                match alive {
+                    Some(pidfd) => {
+                        self.peers.insert(pid, pidfd);
+                    }
+                    None => self.peer_ended(pid),
+                }
             }
         }
     }

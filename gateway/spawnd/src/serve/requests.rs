@@ -3,9 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use gateway_spawnd::protocol::{Done, ErrorCode, JailList, MAX_PACKET, Remaining, Tags};
-use gateway_spawnd::{JailId, Refusal, Request, ShutdownJails};
+use gateway_spawnd::{JailId, Reason, Refusal, Request, ShutdownJails};
 
-use super::Server;
+use rustix::process::Pid;
+use serde_json::json;
+
+use super::{KEPT_FD, Server};
+use crate::host::internal;
+use crate::host::process::birth;
 
 impl Server {
     /// Does what a packet asks and answers it; a stop is answered later.
@@ -47,16 +52,27 @@ impl Server {
             }
             Request::FdPut { tag } => {
                 let owner = self.clients.get(&key).map_or(0, |client| client.pid);
-                let put = fds.pop().map_or(Ok(()), |fd| self.store.put(owner, tag, fd));
+                let put = fds.pop().map_or(Ok(()), |fd| self.put(owner, &tag, fd));
                 self.reply(key, put.map(|()| Done {}), &[]);
             }
             Request::FdTake { prefix, max } => {
                 let (tags, fds) = self.store.take(&prefix, max);
+                for tag in &tags {
+                    self.keeper.forget(&format!("{KEPT_FD}{tag}"));
+                }
                 self.reply(key, Ok(Tags { tags }), &fds);
             }
             Request::FdDrop { tag } => {
                 self.store.discard(&tag);
+                self.keeper.forget(&format!("{KEPT_FD}{tag}"));
                 self.reply(key, Ok(Done {}), &[]);
+            }
+            Request::Limits { tables } => {
+                let trusted = self.clients.get(&key).is_some_and(|client| client.trusted);
+                let refusal =
+                    Refusal::new(ErrorCode::Refused, "bounds are set by root or whoever runs spawnd");
+                let bounded = if trusted { Ok(self.rebound(*tables)) } else { Err(refusal) };
+                self.reply(key, bounded, &[]);
             }
             Request::Shutdown { jails } => {
                 match jails {
@@ -69,13 +85,21 @@ impl Server {
         }
     }
 
+    fn put(&mut self, owner: i32, tag: &str, fd: OwnedFd) -> Result<(), Refusal> {
+        let copy = rustix::io::dup(&fd).map_err(|error| internal("copying a descriptor", &error))?;
+        self.store.put(owner, tag.to_owned(), fd)?;
+        let born = Pid::from_raw(owner).map_or(0, birth);
+        self.keeper.hold(&format!("{KEPT_FD}{tag}"), &json!([owner, born]).to_string(), copy);
+        Ok(())
+    }
+
     fn stop(&mut self, key: u64, id: &JailId) {
         let (Some(jail), Some(client)) = (self.jails.get_mut(id), self.clients.get_mut(&key)) else {
             return self.reply::<()>(key, Err(no_jail(id)), &[]);
         };
         jail.waiters.push(key);
         client.waiting = true;
-        jail.kill();
+        jail.kill(Some(Reason::Asked));
     }
 
     /// As many as fit into a packet.

@@ -11,22 +11,23 @@ use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId};
 use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
-use rustix::process::{
-    DumpableBehavior, Gid, Resource, Rlimit, Uid, geteuid, getrlimit, set_dumpable_behavior, setrlimit, umask,
-};
+use rustix::process::{DumpableBehavior, Gid, Uid, geteuid, set_dumpable_behavior, umask};
 use serde_json::json;
 
-use super::Server;
 use super::broker::Broker;
 use super::store::{Exits, FdStore};
+use super::{KEPT_NAMESPACE, Server, bounds, record};
 use crate::host::cgroup::Cgroups;
-use crate::host::folders::{Folders, below, me};
+use crate::host::cpus::Cpus;
+use crate::host::folders::{Claim, Folders, below, check_trusted, me};
+use crate::host::mode::{self, Ids, Living};
 use crate::host::uids::UidTable;
-use crate::host::{internal, mode, probe, refused};
+use crate::host::{internal, probe, refused};
 use crate::jail::filter;
 use crate::jail::plan::Kind;
 use crate::jail::start::Workshop;
 use crate::jail::view::{self, View, Wants};
+use crate::keeper::Keeper;
 use crate::log;
 
 /// The views by kind; one that could not be built says why when it is wanted.
@@ -36,27 +37,39 @@ pub(crate) struct Views {
     pub(crate) kernels: BTreeMap<SpecId, Result<View, String>>,
 }
 
-/// Builds everything that jails share and opens the control socket.
-pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
+/// Builds everything that jails share, takes over those that run, and opens the control socket.
+pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Refusal> {
     umask(Bits::from_raw_mode(0o022));
-    let many = getrlimit(Resource::Nofile).maximum;
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: many, maximum: many });
+    let mut held = keeper.held();
+    bounds::take_back(&mut settings, &mut held);
     let mode = mode::choose(settings.mode, geteuid().is_root())?;
-    mode::enter(mode)?;
+    // Whose files these are can only be seen from outside a user namespace.
+    check(&settings)?;
+    let claim = Claim::take(&settings)?;
+    let former = record::former(&claim.jails);
+    let living = Living {
+        namespace: held.remove(KEPT_NAMESPACE).map(|held| held.fd),
+        pids: former.iter().flat_map(|jail| jail.main.iter().chain(&jail.engine)).map(|p| p.pid).collect(),
+    };
+    let range = settings.uid_base..settings.uid_base.saturating_add(settings.uid_count);
+    let ids = mode::enter(mode, range, living)?;
+    if let Ok(namespace) = fs::File::open("/proc/self/ns/user") {
+        keeper.hold(KEPT_NAMESPACE, "", namespace);
+    }
     if mode == Mode::Root {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|error| internal("closing spawnd's memory", &error))?;
     }
-    check(&settings)?;
-    let folders = Folders::open(&settings, mode)?;
-    let uids = match mode != Mode::Userns && geteuid().is_root() {
-        true => Some(UidTable::open(&folders.private, settings.uid_base, settings.uid_count)?),
-        false => None,
+    let folders = Folders::open(&settings, claim)?;
+    let uids = match &ids {
+        Ids::Each(range) => Some(UidTable::open(&folders.private, range.clone())?),
+        Ids::Shared(_) => None,
     };
     let filter = filter::compile().map_err(|error| internal("compiling the system call filter", &error))?;
     let cgroups = Cgroups::detect(mode, &hash(&settings.runtime));
-    let namespaces = probe::namespaces(mode);
-    let layers = probe::all(mode, &namespaces, &cgroups, &filter);
+    let mut given = probe::namespaces(mode);
+    given.insert(LayerName::Uid, ids.layer());
+    let layers = probe::all(mode, &given, &cgroups, &filter);
     let views = views(&settings, mode);
     let required = settings.required.clone().unwrap_or_else(|| match mode {
         Mode::Root | Mode::Userns => LayerName::REQUIRED.to_vec(),
@@ -70,11 +83,13 @@ pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
         "start",
         json!({ "mode": mode, "pid": pid, "layers": hello.layers, "runtime": settings.runtime }),
     );
-    Ok(Server {
-        shop: Workshop { mode, required, namespaces, cgroups, filter },
+    let mut server = Server {
+        shop: Workshop { mode, required, given, filter, pinned: filter::pinned() },
         settings,
         views,
         folders,
+        cgroups,
+        cpus: Cpus::default(),
         uids,
         hello,
         listener,
@@ -83,15 +98,21 @@ pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
         next_client: 0,
         peers: BTreeMap::new(),
         jails: BTreeMap::new(),
+        users: BTreeMap::new(),
         broker: Broker::default(),
+        disk: super::disk::Watch::default(),
         exits: Exits::default(),
         store: FdStore::default(),
+        keeper,
         draining: false,
         stopping: false,
-    })
+    };
+    server.adopt(former, &mut held);
+    server.take_back(held);
+    Ok(server)
 }
 
-/// What would only show at the first start otherwise.
+/// What would only show at the first start otherwise, and what others could use to get into jails.
 fn check(settings: &Settings) -> Result<(), Refusal> {
     let Settings { programs, broker, .. } = settings;
     let broker = broker.as_ref().map(|broker| &broker.program);
@@ -100,8 +121,10 @@ fn check(settings: &Settings) -> Result<(), Refusal> {
         if !program.is_absolute() || !program.is_file() {
             return Err(refused(format!("program {} is not there", program.display())));
         }
+        check_trusted(program)?;
     }
-    Ok(())
+    let shown = settings.kernelspecs.values().flat_map(|spec| &spec.paths).chain(&settings.engine_config);
+    shown.filter(|path| path.exists()).try_for_each(|path| check_trusted(path))
 }
 
 fn views(settings: &Settings, mode: Mode) -> Views {
@@ -110,26 +133,33 @@ fn views(settings: &Settings, mode: Mode) -> Views {
         if mode == Mode::Degraded {
             return Err("mode is degraded".to_owned());
         }
-        let built = view::build(&folder.join(name), settings, &wants);
+        let made =
+            fs::create_dir_all(&folder).map_err(|error| format!("making {}: {error}", folder.display()));
+        let built = made.and_then(|()| view::build(&folder, settings, &wants));
         if let Err(why) = &built {
             log::warn("view", json!({ "view": name, "error": why }));
         }
         built
     };
     let programs = &settings.programs;
-    let desk =
-        build("desk", Wants { kind: Kind::Desk, program: ("carrel-desk", &programs.desk), paths: vec![] });
+    let wants = |kind, name: &'static str, program, paths| Wants {
+        kind,
+        programs: vec![(name, program)],
+        paths,
+        devices: Vec::new(),
+        ordinary: mode == Mode::Userns,
+    };
+    let desk = build("desk", wants(Kind::Desk, "carrel-desk", &programs.desk, vec![]));
     let engine = match &programs.engine {
         Some(program) => {
             let paths = settings.datasets.iter().map(AsRef::as_ref).collect();
-            build("engine", Wants { kind: Kind::Engine, program: ("carrel-engine", program), paths })
+            build("engine", wants(Kind::Engine, "carrel-engine", program, paths))
         }
         None => Err("the settings name no engine".to_owned()),
     };
-    let kernels = settings.kernelspecs.iter().enumerate().map(|(n, (id, spec))| {
+    let kernels = settings.kernelspecs.iter().map(|(id, spec)| {
         let paths = spec.paths.iter().map(AsRef::as_ref).collect();
-        let wants = Wants { kind: Kind::Kernel, program: ("carrel-shim", &programs.shim), paths };
-        (id.clone(), build(&format!("kernel-{n}"), wants))
+        (id.clone(), build(id.as_str(), wants(Kind::Kernel, "carrel-shim", &programs.shim, paths)))
     });
     Views { desk, engine, kernels: kernels.collect() }
 }

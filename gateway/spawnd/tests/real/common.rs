@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gateway_spawnd::settings::Interrupt;
@@ -59,6 +60,8 @@ pub(crate) struct Spawnd {
     pub(crate) child: Child,
     pub(crate) client: Client,
     pub(crate) log: Box<dyn Fn() -> String>,
+    who: As,
+    collected: Arc<Mutex<String>>,
 }
 
 /// Who starts spawnd.
@@ -112,24 +115,37 @@ pub(crate) fn prepare(who: As) -> (tempfile::TempDir, Settings) {
         paths: vec![],
     };
     settings.kernelspecs.insert("py".parse().unwrap(), spec);
-    settings.kernel_limits =
+    settings.limits.kernel =
         Limits { memory_bytes: Some(256 << 20), pids: Some(64), tmp_bytes: 64 << 20, ..Limits::kernel() };
     (root, settings)
 }
 
 /// Connects as the gateway would: inside a user namespace root is nobody.
 fn connect_as(uid: u32, settings: &Settings) -> Client {
+    try_connect_as(uid, settings).unwrap()
+}
+
+fn try_connect_as(uid: u32, settings: &Settings) -> Option<Client> {
     use rustix::process::Uid;
     use rustix::thread::set_thread_res_uid;
     let (me, gateway) = (rustix::process::getuid(), Uid::from_raw(uid));
     set_thread_res_uid(me, gateway, me).unwrap();
     let client = Client::connect(settings.socket());
     set_thread_res_uid(me, me, me).unwrap();
-    client.unwrap()
+    client.ok()
 }
 
 /// Starts the program and waits for its answer.
 pub(crate) fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway_spawnd::Refusal>) {
+    run_with(who, settings, &["serve"])
+}
+
+/// The same in another way: with its keeper, or only to end what is left.
+pub(crate) fn run_with(
+    who: As,
+    settings: &Settings,
+    arguments: &[&str],
+) -> (Child, Result<Hello, gateway_spawnd::Refusal>) {
     let program = env!("CARGO_BIN_EXE_carrel-spawnd");
     let mut command = if who == As::Ordinary && rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
@@ -137,14 +153,16 @@ pub(crate) fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway
             .map(str::to_owned);
         // The build folder may be closed to others: run a copy.
         let copy = settings.state.parent().unwrap().join("bin/carrel-spawnd");
-        fs::copy(program, &copy).unwrap();
+        if !copy.exists() {
+            fs::copy(program, &copy).unwrap();
+        }
         command.args(ids).arg(copy);
         command
     } else {
         Command::new(program)
     };
     let mut child = command
-        .arg("serve")
+        .args(arguments)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::piped())
@@ -169,23 +187,53 @@ pub(crate) fn run(who: As, settings: &Settings) -> (Child, Result<Hello, gateway
 impl Spawnd {
     /// With the prepared settings, changed by the test.
     pub(crate) fn start(who: As, change: impl FnOnce(&Path, &mut Settings)) -> Self {
+        Self::start_with(who, &["serve"], change)
+    }
+
+    /// Below a keeper.
+    pub(crate) fn detached(who: As, change: impl FnOnce(&Path, &mut Settings)) -> Self {
+        Self::start_with(who, &["serve", "--detach"], change)
+    }
+
+    fn start_with(who: As, arguments: &[&str], change: impl FnOnce(&Path, &mut Settings)) -> Self {
         let (root, mut settings) = prepare(who);
         change(root.path(), &mut settings);
-        let (mut child, hello) = run(who, &settings);
+        let (mut child, hello) = run_with(who, &settings, arguments);
         let hello = hello.unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let collected = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let sink = collected.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut text = sink.lock().unwrap();
-                text.push_str(&line);
-                text.push('\n');
-            }
-        });
-        let log = Box::new(move || collected.lock().unwrap().clone());
+        let collected = Arc::new(Mutex::new(String::new()));
+        collect(&mut child, &collected);
+        let read = collected.clone();
+        let log = Box::new(move || read.lock().unwrap().clone());
         let client = connect_as(settings.gateway_uid, &settings);
-        Self { root, settings, hello, child, client, log }
+        Self { root, settings, hello, child, client, log, who, collected }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Another one with the same settings.
+    pub(crate) fn again(&mut self) {
+        let (mut child, hello) = run(self.who, &self.settings);
+        self.hello = hello.unwrap();
+        collect(&mut child, &self.collected);
+        self.child = child;
+        self.client = connect_as(self.settings.gateway_uid, &self.settings);
+    }
+
+    /// A client of whoever serves in the place of the one that was killed.
+    pub(crate) fn connect_again(&self) -> Client {
+        let mut found = None;
+        eventually("somebody else serves", || {
+            // The killed one's socket may still take connections for a moment.
+            let there = Client::connect(self.settings.socket()).is_ok();
+            let client = there.then(|| try_connect_as(self.settings.gateway_uid, &self.settings)).flatten();
+            found = client.filter(|client| client.hello().is_ok_and(|hello| hello.pid != self.hello.pid));
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     pub(crate) fn kernel(&self, user: &str, id: &str) -> gateway_spawnd::Started {
@@ -203,8 +251,10 @@ impl Spawnd {
     /// Ends it and checks that nothing is left.
     pub(crate) fn finish(mut self) {
         let (runtime, state) = (self.settings.runtime.clone(), self.settings.state.clone());
-        self.client.shutdown(ShutdownJails::Stop).unwrap();
+        let stopped = self.client.shutdown(ShutdownJails::Stop);
+        assert!(stopped.is_ok(), "{stopped:?} {}", (self.log)());
         assert!(self.child.wait().unwrap().success(), "{}", (self.log)());
+        eventually("the end of spawnd", || !runtime.join("spawnd.sock").exists());
         assert_eq!(names(&runtime.join("jails")), Vec::<String>::new());
         assert_eq!(names(&state.join("scratch")), Vec::<String>::new());
         assert!(!runtime.join("spawnd.sock").exists());
@@ -214,10 +264,28 @@ impl Spawnd {
 }
 
 impl Drop for Spawnd {
+    /// A test that failed leaves nothing either.
     fn drop(&mut self) {
+        let _ = self.client.shutdown(ShutdownJails::Stop);
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.settings.runtime.join("jails").read_dir().is_ok_and(|mut jails| jails.next().is_some()) {
+            let (mut child, _) = run_with(self.who, &self.settings, &["sweep"]);
+            let _ = child.wait();
+        }
     }
+}
+
+/// What it writes to standard error.
+fn collect(child: &mut Child, into: &Arc<Mutex<String>>) {
+    let (stderr, sink) = (child.stderr.take().unwrap(), into.clone());
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut text = sink.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
 }
 
 pub(crate) fn kernel(user: &str, id: &str) -> Start {
@@ -227,6 +295,7 @@ pub(crate) fn kernel(user: &str, id: &str) -> Start {
         profile: Profile::Kernel,
         kernelspec: Some("py".parse().unwrap()),
         cwd: Default::default(),
+        groups: vec![],
     }
 }
 

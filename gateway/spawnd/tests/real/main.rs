@@ -6,4 +6,10 @@ mod common;
 #[cfg(test)]
 mod jails;
 #[cfg(test)]
+mod leftovers;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod service;

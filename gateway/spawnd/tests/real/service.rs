@@ -186,25 +186,6 @@ fn the_jails_outlive_their_client_and_shutdown_keeps_them() {
 }
 
 #[test]
-fn a_killed_spawnd_takes_its_jails_along_and_its_successor_sweeps() {
-    let mut spawnd = Spawnd::start(who(), |_, _| {});
-    let started = spawnd.kernel("ada", "k-1");
-    spawnd.child.kill().unwrap();
-    spawnd.child.wait().unwrap();
-    eventually("the jail's end", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
-    assert_eq!(names(&spawnd.settings.runtime.join("jails")), ["k-1"]);
-    let (child, hello) = crate::common::run(who(), &spawnd.settings);
-    spawnd.child = child;
-    hello.unwrap();
-    assert!(names(&spawnd.settings.runtime.join("jails")).is_empty());
-    // The client finds the successor by itself.
-    assert!(spawnd.client.list().unwrap().is_empty());
-    let again = spawnd.client.start(crate::common::kernel("ada", "k-1")).unwrap().0;
-    assert_eq!(again.uid, started.uid);
-    spawnd.finish();
-}
-
-#[test]
 fn unsafe_folders_wrong_settings_and_a_second_one_are_refused() {
     let refused = |change: &dyn Fn(&std::path::Path, &mut gateway_spawnd::Settings)| {
         let (root, mut settings) = crate::common::prepare(who());

@@ -33,6 +33,8 @@ const MARKS: usize = 1024;
 const LOOK: usize = 256;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a kernel that has gone may take to be explained.
+const LAST_NOTICE: Duration = Duration::from_millis(1500);
 /// How often a ping goes out.
 const PING: Duration = Duration::from_secs(30);
 /// A client that was not heard of for this long is gone.
@@ -139,6 +141,9 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
                 return self.broken(broken);
             }
             if let Some(end) = end {
+                if end == End::Kernel && !self.kernel.ended.is_cancelled() {
+                    self.last_notice(&mut notices).await;
+                }
                 return end;
             }
             if self.outstanding.len() >= LOOK
@@ -146,6 +151,15 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
             {
                 return self.broken(broken);
             }
+        }
+    }
+
+    /// A jail that was ended takes its shim along before anybody could say why.
+    async fn last_notice(&mut self, notices: &mut broadcast::Receiver<Notice>) {
+        if let Ok(Ok(notice)) = tokio::time::timeout(LAST_NOTICE, notices.recv()).await {
+            self.stderr(&notice.text);
+            // Whoever has gone meanwhile misses nothing.
+            let _ = self.flush().await;
         }
     }
 

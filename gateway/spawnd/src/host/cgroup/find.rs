@@ -1,0 +1,184 @@
+//! Where this host's groups are: mounts, spawnd's own place in them, and which of them are ours to divide.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gateway_spawnd::Mode;
+
+/// One line of `/proc/self/mountinfo` that is a cgroup.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    root: String,
+    point: PathBuf,
+    version: u8,
+    options: Vec<String>,
+}
+
+pub(super) fn parse_mounts(text: &str) -> Vec<Mount> {
+    let parse = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let left: Vec<&str> = left.split(' ').collect();
+        let right: Vec<&str> = right.split(' ').collect();
+        let version = match *right.first()? {
+            "cgroup" => 1,
+            "cgroup2" => 2,
+            _ => return None,
+        };
+        Some(Mount {
+            root: (*left.get(3)?).to_owned(),
+            point: PathBuf::from(left.get(4)?),
+            version,
+            options: right.get(2)?.split(',').map(str::to_owned).collect(),
+        })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// Controller (empty for version 2) to spawnd's own path.
+pub(super) fn parse_own(text: &str) -> BTreeMap<String, String> {
+    let mut own = BTreeMap::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        if let (Some(controllers), Some(path)) = (parts.next(), parts.next()) {
+            own.extend(controllers.split(',').map(|controller| (controller.to_owned(), path.to_owned())));
+        }
+    }
+    own
+}
+
+/// Where spawnd's own group is in the file system, if it is visible there.
+fn own_folder(mount: &Mount, own: &str) -> PathBuf {
+    let below = if mount.root == "/" { Some(own) } else { own.strip_prefix(mount.root.as_str()) };
+    let folder = below.map(|below| mount.point.join(below.trim_start_matches('/')));
+    folder.filter(|folder| folder.is_dir()).unwrap_or_else(|| mount.point.clone())
+}
+
+/// Our folder below spawnd's own group of a version 1 controller; none if the host has no such controller there.
+pub(super) fn find_v1(
+    mounts: &[Mount],
+    own: &BTreeMap<String, String>,
+    controller: &str,
+    name: &str,
+) -> Option<Result<PathBuf, String>> {
+    let mount =
+        mounts.iter().find(|mount| mount.version == 1 && mount.options.iter().any(|o| o == controller))?;
+    let folder = own_folder(mount, own.get(controller).map_or("/", String::as_str)).join(name);
+    Some(
+        make(&folder)
+            .map(|()| folder.clone())
+            .map_err(|error| format!("cannot make {}: {error}", folder.display())),
+    )
+}
+
+/// Our folder of version 2 and the controllers that work in it.
+pub(super) fn find_v2(
+    mounts: &[Mount],
+    own: &BTreeMap<String, String>,
+    mode: Mode,
+    name: &str,
+    wanted: &[&'static str],
+) -> Result<(PathBuf, Vec<&'static str>), String> {
+    let mount = mounts.iter().find(|mount| mount.version == 2).ok_or("no cgroup file system is mounted")?;
+    let path = own.get("").map_or("/", String::as_str);
+    let mine = own_folder(mount, path);
+    let delegated = ["user.delegate", "trusted.delegate"].iter().any(|attribute| {
+        let mut value = [0u8; 8];
+        rustix::fs::getxattr(&mine, *attribute, &mut value[..])
+            .is_ok_and(|length| value.get(..length) == Some(b"1"))
+    });
+    // A spawnd that was started again may find itself in the leaf that its predecessor stepped into.
+    let base = match (mine.file_name().is_some_and(|leaf| leaf == ASIDE), mine.parent()) {
+        (true, Some(parent)) => parent.to_owned(),
+        _ => mine,
+    };
+    let may_step_aside = delegated || path == "/" || base.join(ASIDE).is_dir();
+    let base = match (may_step_aside, mode) {
+        (true, _) => base,
+        (false, Mode::Root) => mount.point.clone(),
+        (false, _) => {
+            return Err(format!(
+                "cgroup {path} is not delegated to this user; start under systemd-run --user --scope -p Delegate=yes"
+            ));
+        }
+    };
+    let available = fs::read_to_string(base.join("cgroup.controllers")).unwrap_or_default();
+    let there = |wanted: &&&'static str| available.split_whitespace().any(|name| name == **wanted);
+    let mut enabled: Vec<&'static str> = Vec::new();
+    let mut why = String::from("the cgroup has no such controller");
+    for controller in wanted.iter().filter(there) {
+        match enable(&base, controller, may_step_aside) {
+            Ok(()) => enabled.push(controller),
+            Err(error) => why = format!("cannot enable {controller} in {}: {error}", base.display()),
+        }
+    }
+    if enabled.is_empty() {
+        return Err(why);
+    }
+    let folder = base.join(name);
+    make(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    enabled.retain(|controller| enable(&folder, controller, false).is_ok());
+    Ok((folder, enabled))
+}
+
+/// Where processes of a group go that is to hand out controllers.
+const ASIDE: &str = "carrel-main";
+
+/// Hands a controller on to a group's own groups.
+pub(super) fn enable(folder: &Path, controller: &str, step_aside: bool) -> io::Result<()> {
+    let file = folder.join("cgroup.subtree_control");
+    match fs::write(&file, format!("+{controller}")) {
+        Err(error) if step_aside && error.raw_os_error() == Some(libc::EBUSY) => {
+            let leaf = folder.join(ASIDE);
+            make(&leaf)?;
+            for pid in fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
+                // A process that has just ended is no matter.
+                let _ = fs::write(leaf.join("cgroup.procs"), pid);
+            }
+            fs::write(&file, format!("+{controller}"))
+        }
+        written => written,
+    }
+}
+
+pub(super) fn make(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_and_own_groups_are_read() {
+        let mounts = parse_mounts(
+            "30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+             33 30 0:29 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
+             34 30 0:30 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+             35 30 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+        );
+        assert_eq!(mounts.len(), 3);
+        assert_eq!((mounts[1].root.as_str(), mounts[2].version), ("/docker/abc", 2));
+        assert!(mounts[1].options.contains(&"cpuacct".to_owned()));
+        let own = parse_own("4:memory:/a/b\n3:cpu,cpuacct:/docker/abc\n0::/x:y\n");
+        assert_eq!(own["memory"], "/a/b");
+        assert_eq!(own["cpuacct"], "/docker/abc");
+        assert_eq!(own[""], "/x:y");
+    }
+
+    #[test]
+    fn the_own_group_is_found_below_the_mount_or_is_the_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let mount =
+            |root: &str| Mount { root: root.into(), point: dir.path().into(), version: 1, options: vec![] };
+        assert_eq!(own_folder(&mount("/"), "/a/b"), dir.path().join("a/b"));
+        assert_eq!(own_folder(&mount("/docker/x"), "/docker/x/a"), dir.path().join("a"));
+        assert_eq!(own_folder(&mount("/docker/x"), "/elsewhere"), dir.path());
+        assert_eq!(own_folder(&mount("/"), "/gone"), dir.path());
+    }
+}

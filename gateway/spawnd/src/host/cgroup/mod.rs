@@ -1,0 +1,213 @@
+//! Limits by control groups: version 1 or 2, whichever the host gives, or the reason why not.
+//!
+//! Version 1: one folder `carrel-<hash>` per controller, below spawnd's own group. Version 2: one such folder below a
+//! group that was delegated to us (or below the root, for root); spawnd itself steps into a leaf first, because a group
+//! that hands out controllers may hold no processes. In it a group per user, and in that a leaf per jail.
+
+mod find;
+mod group;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode, UserName};
+use serde_json::json;
+
+use crate::log;
+use find::{enable, find_v1, find_v2, make, parse_mounts, parse_own};
+pub(crate) use group::Group;
+pub(crate) use writes::Bounds;
+use writes::{CONTROLLERS, Version};
+
+/// What the host gives.
+pub(crate) struct Cgroups {
+    /// Version 1: our folder per controller, `cpuacct` included.
+    v1: BTreeMap<&'static str, PathBuf>,
+    /// Version 2: our folder, and the controllers that work in it.
+    v2: Option<(PathBuf, Vec<&'static str>)>,
+    /// Why a controller is missing.
+    missing: BTreeMap<LayerName, String>,
+}
+
+impl Cgroups {
+    /// Looks at the host and makes our folders.
+    pub(crate) fn detect(mode: Mode, hash: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let (mounts, own) = (parse_mounts(&mounts), parse_own(&own));
+        let name = format!("carrel-{hash}");
+        let mut found = Self { v1: BTreeMap::new(), v2: None, missing: BTreeMap::new() };
+        let wanted = CONTROLLERS.map(|(_, controller, _)| controller);
+        let mut v2 = find_v2(&mounts, &own, mode, &name, &wanted);
+        for (layer, modern, old) in CONTROLLERS {
+            match find_v1(&mounts, &own, old, &name) {
+                Some(Ok(folder)) => {
+                    found.v1.insert(old, folder);
+                }
+                Some(Err(why)) => {
+                    found.missing.insert(layer, why);
+                }
+                None => match &v2 {
+                    Ok((_, controllers)) if controllers.contains(&modern) => {}
+                    Ok(_) => {
+                        found
+                            .missing
+                            .insert(layer, format!("this host's cgroups have no {modern} controller for us"));
+                    }
+                    Err(why) => {
+                        found.missing.insert(layer, why.clone());
+                    }
+                },
+            }
+        }
+        if let Some(Ok(folder)) = find_v1(&mounts, &own, "cpuacct", &name) {
+            found.v1.insert("cpuacct", folder);
+        }
+        found.v2 = v2.as_mut().ok().map(std::mem::take).filter(|(_, controllers)| !controllers.is_empty());
+        found
+    }
+
+    /// What could be limited here.
+    pub(crate) fn layers(&self) -> LayerReport {
+        let state =
+            |layer| self.missing.get(layer).map_or(LayerState::On, |why| LayerState::Off(why.clone()));
+        CONTROLLERS.iter().map(|(layer, ..)| (*layer, state(layer))).collect()
+    }
+
+    /// The group that all jails of a user are in, with its bounds.
+    pub(crate) fn user(&self, user: &UserName, bounds: &Bounds) -> Group {
+        let (group, _) = self.make(Path::new(&user_folder(user)), bounds, Part::Whole);
+        group.bound(bounds, true);
+        group
+    }
+
+    /// Removes it after the last jail, also where only a leaf needed it.
+    pub(crate) fn forget(&self, user: &UserName) {
+        for base in self.bases() {
+            group::remove(&base.join(user_folder(user)));
+        }
+    }
+
+    /// Makes a jail's leaf below its user's group, and says which bounds are in force in it.
+    pub(crate) fn leaf(&self, user: &UserName, leaf: &str, bounds: &Bounds) -> (Group, LayerReport) {
+        let (group, failed) = self.make(&Path::new(&user_folder(user)).join(leaf), bounds, Part::Leaf);
+        let mut report = group.bound(bounds, true);
+        for (layer, modern, old) in CONTROLLERS {
+            let why = self.missing.get(&layer).or_else(|| failed.get(modern)).or_else(|| failed.get(old));
+            if let Some(why) = why {
+                report.insert(layer, LayerState::Off(why.clone()));
+            }
+        }
+        (group, report)
+    }
+
+    /// A folder for each controller that is needed.
+    fn make(&self, path: &Path, bounds: &Bounds, part: Part) -> (Group, BTreeMap<&'static str, String>) {
+        let (mut group, mut failed) = (Group::default(), BTreeMap::new());
+        for (controller, base) in &self.v1 {
+            let layer = CONTROLLERS.iter().find(|(_, _, old)| old == controller).map(|(layer, ..)| *layer);
+            // Processor time is counted per jail.
+            if !layer.map_or(part == Part::Leaf, |layer| bounds.needs(layer)) {
+                continue;
+            }
+            let folder = base.join(path);
+            // With its parents: somebody may have tidied them away while no jail ran.
+            match fs::create_dir(&folder).or_else(|_| fs::create_dir_all(&folder)) {
+                Ok(()) => {
+                    group.controllers.insert((*controller).to_owned(), (folder.clone(), Version::V1));
+                    group.v1.push(folder);
+                }
+                Err(error) => {
+                    failed.insert(*controller, error.to_string());
+                }
+            }
+        }
+        if let Some((base, controllers)) = &self.v2 {
+            let folder = base.join(path);
+            let made = make(base).and_then(|()| make(&folder)).and_then(|()| {
+                let mut divided = controllers.iter().filter(|_| part == Part::Whole);
+                divided.try_for_each(|controller| enable(&folder, controller, false))
+            });
+            match made {
+                Ok(()) => {
+                    for controller in controllers.iter().filter(|name| !self.v1.contains_key(*name)) {
+                        group.controllers.insert((*controller).to_owned(), (folder.clone(), Version::V2));
+                    }
+                    group.v2 = Some(folder);
+                }
+                Err(error) => failed.extend(controllers.iter().map(|name| (*name, error.to_string()))),
+            }
+        }
+        (group, failed)
+    }
+
+    /// Sets other bounds while processes run in the group. A controller that was not needed so far is taken up with all of them.
+    pub(crate) fn rebound(
+        &self,
+        user: &UserName,
+        leaf: Option<&str>,
+        group: &mut Group,
+        bounds: &Bounds,
+    ) -> LayerReport {
+        let (path, part) = match leaf {
+            Some(leaf) => (Path::new(&user_folder(user)).join(leaf), Part::Leaf),
+            None => (PathBuf::from(user_folder(user)), Part::Whole),
+        };
+        let (wanted, _) = self.make(&path, bounds, part);
+        let new: Vec<PathBuf> =
+            wanted.v1.iter().filter(|folder| !group.v1.contains(folder)).cloned().collect();
+        if part == Part::Leaf && !new.is_empty() {
+            group.move_into(&new);
+        }
+        group.controllers.extend(wanted.controllers);
+        group.v1.extend(new);
+        let mut report = group.bound(bounds, false);
+        report.extend(self.missing.iter().map(|(layer, why)| (*layer, LayerState::Off(why.clone()))));
+        report
+    }
+
+    /// Ends and removes what a killed spawnd left behind, except what living jails are in.
+    pub(crate) fn sweep(&self, living: &BTreeSet<PathBuf>) {
+        for user in self.bases().flat_map(|base| folders(base)) {
+            for leaf in folders(&user).filter(|leaf| !living.contains(leaf)) {
+                let left = Group { v1: vec![leaf.clone()], ..Group::default() };
+                left.kill();
+                if !crate::jail::start::remove_soon(&left) {
+                    log::warn("cgroup.stuck", json!({ "folder": leaf }));
+                }
+            }
+            group::remove(&user);
+        }
+    }
+
+    fn bases(&self) -> impl Iterator<Item = &PathBuf> {
+        self.v1.values().chain(self.v2.iter().map(|(folder, _)| folder))
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for base in self.bases() {
+            // Other jails of ours may still be in it.
+            let _ = fs::remove_dir(base);
+        }
+    }
+}
+
+/// A user's group, which is divided, or a jail's, which has processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Leaf,
+}
+
+fn user_folder(user: &UserName) -> String {
+    format!("u-{user}")
+}
+
+fn folders(base: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}

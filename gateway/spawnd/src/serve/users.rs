@@ -1,0 +1,54 @@
+//! What the jails of one user share: a group with bounds of its own.
+
+use std::collections::BTreeMap;
+
+use gateway_spawnd::{GroupName, Limits, Together, UserName};
+
+use super::Server;
+use crate::host::cgroup::{Bounds, Group};
+
+/// A user with running jails.
+pub(crate) struct User {
+    /// At the Hub, as last told.
+    pub(crate) groups: Vec<GroupName>,
+    pub(crate) together: Together,
+    pub(crate) bounds: Bounds,
+    pub(crate) cgroup: Group,
+}
+
+impl User {
+    /// The bounds of one of this user's jails.
+    pub(crate) fn part(users: &BTreeMap<UserName, Self>, user: &UserName, limits: &Limits) -> Bounds {
+        let whole = users.get(user).map(|user| user.bounds.clone()).unwrap_or_default();
+        Bounds::of(limits, &whole)
+    }
+}
+
+impl Server {
+    /// Before a jail of this user is started.
+    pub(crate) fn meet_user(&mut self, name: &UserName, groups: &[GroupName]) {
+        let together = self.settings.limits.together(name, groups);
+        let bounds = Bounds::whole(&together);
+        if let Some(user) = self.users.get_mut(name) {
+            groups.clone_into(&mut user.groups);
+            if user.together != together {
+                self.cgroups.rebound(name, None, &mut user.cgroup, &bounds);
+                (user.together, user.bounds) = (together, bounds);
+            }
+            return;
+        }
+        let cgroup = self.cgroups.user(name, &bounds);
+        let user = User { groups: groups.to_vec(), together, bounds, cgroup };
+        self.users.insert(name.clone(), user);
+    }
+
+    /// After a jail of this user has gone: with the last one the group goes too.
+    pub(crate) fn forget_user(&mut self, name: &UserName) {
+        if self.jails.values().any(|jail| jail.user == *name) {
+            return;
+        }
+        if self.users.remove(name).is_some() {
+            self.cgroups.forget(name);
+        }
+    }
+}
