@@ -127,7 +127,8 @@ fn with_place(problem: Problem, diagnostic: Option<&Diagnostic>, sql: &str) -> P
     }
 }
 
-fn parser(error: &ParserError, sql: &str) -> Problem {
+/// A text that is no query.
+pub fn parser(error: &ParserError, sql: &str) -> Problem {
     let (ParserError::ParserError(message) | ParserError::TokenizerError(message)) = error else {
         return Problem::new(Ename::Unsupported, "the statement is nested too deeply")
             .hint("break it into views or session tables");

@@ -84,7 +84,7 @@ impl Session {
     /// Problems are placed in `sql`.
     pub async fn plan(&self, sql: &str, run: &Arc<Run>) -> Result<Planned, Problem> {
         let edited = model::rewrite(self, sql, run).await?;
-        let plan = query::plan(self, &edited.sql, run).await.map_err(|problem| edited.place(problem))?;
+        let plan = crate::sql::plan(self, &edited.sql, run).await.map_err(|problem| edited.place(problem))?;
         Ok(Planned { plan, edited })
     }
 

@@ -104,9 +104,9 @@ async fn problems_travel_in_a_header() {
 
 /// Work that goes on for hours if nobody stops it.
 const ENDLESS: &[&str] = &[
-    "SELECT count(*) FROM generate_series(1, 100000000000) WHERE value % 7 = 3",
+    "SELECT count(*) FROM generate_series(1, 100000000000) g(value) WHERE value % 7 = 3",
     "SELECT count(*) FROM orders a, orders b, orders c, orders d WHERE a.id + b.id + c.id + d.id = 17",
-    "SELECT value, sha256(cast(value AS varchar)) h FROM generate_series(1, 100000000000) ORDER BY h",
+    "SELECT value, sha256(cast(value AS varchar)) h FROM generate_series(1, 100000000000) g(value) ORDER BY h",
     "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
 ];
 
@@ -143,7 +143,7 @@ async fn a_client_that_goes_away_stops_its_statement() {
     let mut served = served().await;
     let info = served
         .client
-        .execute("SELECT value FROM generate_series(1, 100000000000)".into(), None)
+        .execute("SELECT generate_series FROM generate_series(1, 100000000000)".into(), None)
         .await
         .unwrap();
     let ticket = info.endpoint[0].ticket.clone().unwrap();
