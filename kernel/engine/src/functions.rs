@@ -2,9 +2,12 @@
 //! with two underscores). Most are a line in a table: a name, what it takes, what it gives, and the work on arrays.
 
 pub mod aggregates;
+pub mod catalog;
 mod dates;
 mod format;
 mod json;
+mod lambdas;
+mod list_aggregates;
 mod lists;
 mod numbers;
 mod patterns;
@@ -206,17 +209,20 @@ fn defs() -> impl Iterator<Item = &'static Def> {
     .flatten()
 }
 
-static SCALARS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| {
+static SCALARS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let section = DocSection::default();
     let made = defs().map(|def| {
         let documentation = (!def.about.0.is_empty())
             .then(|| Documentation::builder(section.clone(), def.about.1, def.about.0).build());
         let signature = Signature::user_defined(def.volatility);
-        (def.name, Arc::new(ScalarUDF::new_from_impl(Function { def, signature, documentation })))
+        (def.name.to_owned(), Arc::new(ScalarUDF::new_from_impl(Function { def, signature, documentation })))
     });
     let mut all: HashMap<_, _> = made.collect();
-    all.insert("random", datafusion::functions::math::random());
-    all.insert("floor", datafusion::functions::math::floor());
+    for function in list_aggregates::all() {
+        all.insert(function.name().to_owned(), Arc::new(function));
+    }
+    all.insert("random".to_owned(), datafusion::functions::math::random());
+    all.insert("floor".to_owned(), datafusion::functions::math::floor());
     all
 });
 
@@ -241,6 +247,9 @@ fn aggregate_call(function: Arc<AggregateUDF>, args: Vec<Expr>) -> Expr {
 pub fn register(state: &mut SessionState) -> Result<()> {
     for function in SCALARS.values() {
         state.register_udf(function.clone())?;
+    }
+    for function in lambdas::all() {
+        state.register_higher_order_function(Arc::new(function))?;
     }
     for function in aggregates::all() {
         state.register_udaf(Arc::new(function))?;

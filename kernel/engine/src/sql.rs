@@ -33,7 +33,7 @@ use provider::Provider;
 
 pub use operators::Operators;
 pub use relations::Relations;
-pub(crate) use rewrite::TWIN;
+pub(crate) use rewrite::{MACROS, REWRITTEN, TWIN};
 
 /// How deeply a query may be nested.
 const DEPTH: usize = 64;

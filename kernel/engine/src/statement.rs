@@ -66,6 +66,7 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         StatementKind::ShowDatasets { like } => show::datasets(session, like.as_deref(), run).await,
         StatementKind::ShowTables { like } => show::tables(session, like.as_deref()),
         StatementKind::ShowModels { like } => model::show(session, like.as_deref()),
+        StatementKind::ShowFunctions { like } => show::functions(session, like.as_deref()),
         StatementKind::ShowSetting { key: None } => {
             let rows = session.with_settings(|settings| settings.rows(session.config()));
             Ok(Output::whole(text_table(&["name", "value", "description"], rows)?))

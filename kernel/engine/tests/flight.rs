@@ -96,7 +96,7 @@ async fn problems_travel_in_a_header() {
     let problem: Problem = serde_json::from_slice(&header).unwrap();
     assert_eq!((problem.ename, problem.span.unwrap().of(sql)), (Ename::UnknownColumn, "contry"));
     // in the middle of the rows
-    let error = served.rows("SELECT 1 / (id - 900) FROM orders").await.unwrap_err();
+    let error = served.rows("SELECT 1 // (id - 900) FROM orders").await.unwrap_err();
     let arrow_flight::error::FlightError::Tonic(status) = error else { panic!("{error}") };
     let header = status.metadata().get_bin("carrel-problem-bin").unwrap().to_bytes().unwrap();
     assert_eq!(serde_json::from_slice::<Problem>(&header).unwrap().ename, Ename::ValueError);

@@ -114,9 +114,8 @@ impl<'a> Parser<'a> {
         if self.word("ALL") || self.word("SETTINGS") {
             return Ok(StatementKind::ShowSetting { key: None });
         }
-        if self.peek_word("FUNCTIONS") {
-            self.at = 0;
-            return Ok(StatementKind::Query(self.rest_as_query()));
+        if self.word("FUNCTIONS") {
+            return Ok(StatementKind::ShowFunctions { like: self.like()? });
         }
         for (word, hint) in [
             ("COLUMNS", "use DESCRIBE name"),

@@ -15,7 +15,6 @@ use crate::problems::wrap;
 
 /// The table.
 pub(super) const DEFS: &[Def] = &[
-    Def { name: "__divide", takes: &[Takes::Double, Takes::Double], gives: double, run: divide, ..DEF },
     Def { name: "__int_div", takes: &[Takes::Any, Takes::Any], gives: whole, run: int_div, ..DEF },
     Def {
         name: "__bit_xor",
@@ -130,15 +129,6 @@ pub(super) const DEFS: &[Def] = &[
         ..DEF
     },
 ];
-
-/// By zero there is no answer; NaN and infinity stay what they are.
-fn divide(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
-    let (left, right) = (args[0].as_primitive::<Float64Type>(), args[1].as_primitive::<Float64Type>());
-    let rows = arrow::compute::try_binary::<_, _, _, Float64Type>(left, right, |a, b| {
-        if b == 0.0 && !a.is_nan() { Err(ArrowError::DivideByZero) } else { Ok(a / b) }
-    })?;
-    Ok(Arc::new(rows))
-}
 
 fn first(given: &[DataType]) -> Result<DataType> {
     Ok(given.first().cloned().unwrap_or(DataType::Null))

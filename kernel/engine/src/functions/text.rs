@@ -145,6 +145,18 @@ pub(super) const DEFS: &[Def] = &[
         ..DEF
     },
     Def {
+        name: "format_bytes",
+        takes: &[Takes::Int],
+        gives: text,
+        run: |args, _| {
+            let sizes = args[0].as_primitive::<Int64Type>();
+            let text = |n: i64| u64::try_from(n).map_or_else(|_| n.to_string(), crate::config::show_size);
+            Ok(Arc::new(sizes.iter().map(|n| n.map(text)).collect::<StringArray>()))
+        },
+        about: ("format_bytes(n)", "A size as people read it."),
+        ..DEF
+    },
+    Def {
         name: "soundex",
         takes: &[Takes::Text],
         gives: text,
@@ -295,7 +307,12 @@ fn shown(args: &[ArrayRef]) -> Result<Vec<StringArray>> {
     args.iter().skip(1).map(text).collect()
 }
 
-fn braces(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
+fn braces(args: &[ArrayRef], to: &DataType) -> Result<ArrayRef> {
+    // PostgreSQL's format has %s
+    let patterns = strings(args, 0);
+    if patterns.iter().flatten().all(|pattern| pattern.contains('%') && !pattern.contains('{')) {
+        return percents(args, to);
+    }
     let values = shown(args)?;
     let rows = strings(args, 0).iter().enumerate().map(|(row, pattern)| {
         let Some(pattern) = pattern else { return Ok(None) };
@@ -388,7 +405,7 @@ fn printed(spec: &str, kind: char, text: &str) -> Option<String> {
     let zero = width.starts_with('0');
     let width: usize = width.trim_start_matches(['-', '+', ' ']).parse().unwrap_or(0);
     let value = match kind {
-        's' => text.to_owned(),
+        's' | 'I' | 'L' => text.to_owned(),
         'd' | 'i' | 'u' => match text.parse::<i128>() {
             Ok(number) => number.to_string(),
             Err(_) => format!("{:.0}", text.parse::<f64>().ok()?.trunc()),

@@ -25,13 +25,9 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Original(expr));
         };
         let planned = match expr.op {
-            BinaryOperator::Divide if number(&left) && number(&right) => {
-                let double = |expr: Expr| cast(expr, DataType::Float64);
-                functions::call("__divide", vec![double(expr.left), double(expr.right)])?
-            }
+            BinaryOperator::Divide if number(&left) && number(&right) => quotient(expr.left, expr.right),
             BinaryOperator::Divide if interval(&left) && number(&right) => {
-                let share = functions::call("__divide", vec![lit(1.0), cast(expr.right, DataType::Float64)])?;
-                functions::call("__interval_times", vec![expr.left, share])?
+                functions::call("__interval_times", vec![expr.left, quotient(lit(1.0), expr.right)])?
             }
             BinaryOperator::Multiply if interval(&left) && number(&right) => {
                 functions::call("__interval_times", vec![expr.left, cast(expr.right, DataType::Float64)])?
@@ -80,6 +76,11 @@ impl ExprPlanner for Operators {
         };
         Ok(PlannerResult::Planned(planned))
     }
+}
+
+/// Division is of doubles, whatever is divided, as in DuckDB: 7 / 2 is 3.5, and 1 / 0 is infinite.
+fn quotient(left: Expr, right: Expr) -> Expr {
+    binary_expr(cast(left, DataType::Float64), Operator::Divide, cast(right, DataType::Float64))
 }
 
 fn stamp() -> DataType {

@@ -28,6 +28,7 @@ use super::provider::Provider;
 use crate::problems;
 
 pub(crate) use from::READERS;
+pub(crate) use macros::{MACROS, REWRITTEN};
 pub(crate) use select::TWIN;
 
 /// What was found in the data, by the text of the question.

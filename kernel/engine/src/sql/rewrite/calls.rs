@@ -46,6 +46,9 @@ impl Rewriter<'_> {
             let hint = "it goes into the list of SELECT and into WHERE";
             return Err(self.unsupported(function.name.span(), "COLUMNS here is not supported", hint));
         }
+        if let Some(made) = of_list(&name, function) {
+            return Ok(Some(made));
+        }
         if name == "grouping_id" {
             function.name = ObjectName::from(vec![named("grouping", function.name.span())]);
         }
@@ -375,6 +378,23 @@ fn hand_over(outer: &Function, inner: &mut Function) -> Option<String> {
         }
     }
     None
+}
+
+/// `list_aggregate(list, 'sum')` is `list_sum(list)`.
+fn of_list(name: &str, function: &Function) -> Option<Expr> {
+    if !matches!(name, "list_aggregate" | "list_aggr" | "array_aggregate" | "array_aggr" | "aggregate") {
+        return None;
+    }
+    let mut args = arguments(function);
+    let which = columns::string_of(args.get(1)?)?.to_lowercase();
+    args.remove(1);
+    let which = match which.as_str() {
+        "stddev" => "stddev_samp",
+        "variance" => "var_samp",
+        "string_agg" if args.len() > 1 => return Some(from::call("array_to_string", args)),
+        other => other,
+    };
+    Some(from::call(&format!("list_{which}"), args))
 }
 
 /// `struct_pack(a := 1)` and its kin.
