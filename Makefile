@@ -18,9 +18,9 @@ help: ## this list
 run: install ## set up everything, then serve JupyterLab with demo data on http://127.0.0.1:8000
 	@deploy/setup/run "$(PREFIX)" "$(STATE)"
 
-test: ## set up everything, then every test
+test: ## set up everything, then every test (WITHOUT=hdfs leaves out what needs Maven and a cluster)
 	@CACHE="$(CACHE)" deploy/setup/system test
-	@CACHE="$(CACHE)" tests/run
+	@CACHE="$(CACHE)" CARREL_TEST_WITHOUT="$(WITHOUT)" tests/run
 
 check: ## format, lints, dependency scopes
 	cargo fmt --check
@@ -31,6 +31,11 @@ check: ## format, lints, dependency scopes
 bench: ## figures beside JupyterHub, in one run (docs/performance.md)
 	@CACHE="$(CACHE)" deploy/setup/system bench
 	@CACHE="$(CACHE)" tests/bench/run
+
+bench-hdfs: ## the engine over the broker beside Hadoop's own client, on one kerberised HDFS
+	@deploy/setup/system build
+	@deploy/setup/system hdfs
+	@CACHE="$(CACHE)" tests/bench/run-hdfs
 
 build: ## both scopes, in the profile that tests and a first run use
 	@deploy/setup/system build
@@ -47,4 +52,4 @@ hdfs: ## a kerberised HDFS on loopback, with the demo data if there are any, unt
 clean: ## the build output in the cache folder
 	rm -rf "$(CACHE)/target" "$(CACHE)/target-engine"
 
-.PHONY: help run test check bench build install hdfs clean
+.PHONY: help run test check bench bench-hdfs build install hdfs clean

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::settings;
-use crate::start::{Fatal, folders, lock, privileges};
+use crate::start::{Fatal, broker, folders, lock, privileges};
 use carrel_spawnd::{Client, LayerName};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +51,7 @@ pub fn run(config: Result<Config, Fatal>) -> ExitCode {
     port(&mut r, &config);
     disk(&mut r, &config);
     sandbox(&mut r, &config);
+    hdfs(&mut r, &config);
     if r.failed { ExitCode::from(69) } else { ExitCode::SUCCESS }
 }
 
@@ -60,6 +61,7 @@ fn programs(r: &mut Report, config: &Config) {
         ("carrel-spawnd", true),
         ("carrel-shim", true),
         ("carrel-desk", true),
+        ("carrel-broker", config.hdfs.config.is_some()),
         ("carrel-kernel", false),
         ("carrel-engine", false),
     ] {
@@ -192,6 +194,17 @@ fn sandbox(r: &mut Report, config: &Config) {
         } else {
             r.warn(&what, state, "kernels start without it; name it in sandbox.required to refuse that");
         }
+    }
+}
+
+/// Whether the cluster lets the broker in.
+fn hdfs(r: &mut Report, config: &Config) {
+    if config.hdfs.config.is_none() {
+        return;
+    }
+    match broker::look(config) {
+        Ok(said) => r.good("hdfs", &said),
+        Err(e) => r.bad("hdfs", &e.message, "see [hdfs] in carrel.toml and docs/broker.md"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`keys`] lists every key with its default and its explanation; the commented template, `docs/config.md` and the search for unknown keys
 //! come from that one list. [`Config::load`] gives values that hold: ranges are checked, sizes are bytes, paths are absolute.
 
+pub mod hdfs;
 pub mod keys;
 pub mod text;
 
@@ -77,6 +78,9 @@ pub struct Config {
     /// `[limits.kernel]`, `[limits.desk]`, `[limits.engine]`
     #[serde(default)]
     pub limits: Limits,
+    /// `[hdfs]`
+    #[serde(default)]
+    pub hdfs: hdfs::HdfsSettings,
     /// `[engine]`, handed to the engine, which checks the values.
     #[serde(default)]
     pub engine: toml::Table,
@@ -330,6 +334,7 @@ impl Config {
             kernels: KernelSettings::default(),
             sandbox: SandboxSettings::default(),
             limits: Limits::default(),
+            hdfs: hdfs::HdfsSettings::default(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
             datasets: Vec::new(),
@@ -373,6 +378,7 @@ impl Config {
         between("sandbox.uid_base", self.sandbox.uid_base.into(), 10_000, 4_000_000_000)?;
         between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
+        self.hdfs.check()?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
             return Err("gateway.user must be an ordinary user, not root".into());
         }
@@ -393,11 +399,14 @@ impl Config {
         for (what, table) in
             self.catalogs.iter().map(|t| ("catalog", t)).chain(self.datasets.iter().map(|t| ("dataset", t)))
         {
-            let path = table.get("path").and_then(toml::Value::as_str).map(Path::new);
-            if !path.is_some_and(Path::is_absolute)
-                || table.get("name").and_then(toml::Value::as_str).is_none()
-            {
-                return Err(format!("every [[{what}]] needs a name and an absolute path"));
+            let text = |key: &str| table.get(key).and_then(toml::Value::as_str);
+            let (name, path) = (text("name"), text("path").unwrap_or_default());
+            if name.is_none() || !(Path::new(path).is_absolute() || path.starts_with("hdfs://")) {
+                return Err(format!("every [[{what}]] needs a name and an absolute path, or hdfs://…"));
+            }
+            if path.starts_with("hdfs://") && self.hdfs.config.is_none() {
+                let name = name.unwrap_or_default();
+                return Err(format!("the [[{what}]] {name} lies on HDFS: set hdfs.config"));
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! What spawnd and the engine are told: made from the configuration, once, before privileges are dropped.
 
 use crate::config::{Config, Limit};
+use carrel_hub::UserName;
 use carrel_spawnd::settings::{Interrupt, Kernelspec};
-use carrel_spawnd::{Limits, Programs, Settings, SpecId};
+use carrel_spawnd::{BrokerSettings, Limits, Programs, Settings, SpecId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +41,7 @@ fn short_key(path: &Path) -> String {
 }
 
 /// spawnd's settings.
-pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity) -> Settings {
+pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity, broker: Option<Identity>) -> Settings {
     let prefix = config.prefix();
     let bin = prefix.join("bin");
     let engine = bin.join("carrel-engine");
@@ -59,6 +60,12 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity) -> Settings {
     settings.kernelspecs = kernelspecs(&prefix);
     settings.datasets = datasets(config);
     settings.engine_config = Some(engine_config_path(config));
+    settings.broker = broker.map(|id| BrokerSettings {
+        program: bin.join("carrel-broker"),
+        config: broker_config_path(config),
+        uid: id.uid,
+        gid: id.gid,
+    });
     let skeleton = prefix.join("share/skeleton");
     settings.skeleton = skeleton.is_dir().then_some(skeleton);
     settings.kernel_limits = limits(settings.kernel_limits, &config.limits.kernel);
@@ -142,8 +149,56 @@ fn own_paths(prefix: &Path, program: &str) -> Vec<PathBuf> {
 fn datasets(config: &Config) -> Vec<PathBuf> {
     let own = config.state.join("datasets");
     let named = config.catalogs.iter().chain(&config.datasets);
-    let named = named.filter_map(|t| t.get("path")).filter_map(toml::Value::as_str).map(PathBuf::from);
+    let named = named.filter_map(|t| t.get("path")).filter_map(toml::Value::as_str);
+    let named = named.filter(|path| !path.contains("://")).map(PathBuf::from);
     std::iter::once(own).chain(named).filter(|p| p.exists()).collect()
+}
+
+/// Where the broker's configuration is written.
+pub fn broker_config_path(config: &Config) -> PathBuf {
+    config.state.join("broker.toml")
+}
+
+/// Where the broker's own `krb5.conf` is written.
+pub fn krb5_config_path(config: &Config) -> PathBuf {
+    config.state.join("broker-krb5.conf")
+}
+
+/// What the broker's Kerberos does otherwise than the rest of the machine: a ticket that could be forwarded would be handed to the name
+/// node at every login, since the client library asks for that.
+pub const KRB5_CONFIG: &str = "# Made by carrel; read before the krb5.conf that carrel.toml names.\n[libdefaults]\n  forwardable = false\n  proxiable = false\n";
+
+/// Where the broker writes down what it read.
+pub fn audit_path(config: &Config) -> PathBuf {
+    config.state.join("audit")
+}
+
+/// The broker's configuration. Users are named as the sandbox knows them.
+pub fn broker_config(config: &Config) -> Option<String> {
+    let hdfs = &config.hdfs;
+    let path = |p: &Path| toml::Value::from(p.to_string_lossy().as_ref());
+    let mut out = toml::Table::new();
+    out.insert("hadoop".into(), path(hdfs.config.as_ref()?));
+    out.insert("audit".into(), path(&audit_path(config)));
+    out.insert("timeout_seconds".into(), i64::try_from(hdfs.timeout_seconds).ok()?.into());
+    out.insert("never".into(), hdfs.never.clone().into());
+    if let Some(keytab) = &hdfs.keytab {
+        out.insert("keytab".into(), path(keytab));
+    }
+    // the first of two files that say something counts
+    let krb5 = hdfs.krb5.as_deref().unwrap_or(Path::new("/etc/krb5.conf"));
+    let krb5 = format!("{}:{}", krb5_config_path(config).display(), krb5.display());
+    if hdfs.principal.is_some() {
+        out.insert("krb5".into(), krb5.into());
+    }
+    if let Some(principal) = &hdfs.principal {
+        out.insert("principal".into(), principal.clone().into());
+    }
+    let users = hdfs.users.iter().filter_map(|(user, name)| {
+        Some((UserName::parse(user).ok()?.escaped(), toml::Value::from(name.clone())))
+    });
+    out.insert("users".into(), toml::Table::from_iter(users).into());
+    Some(format!("# Made by carrel from carrel.toml at every start; edit that file instead.\n{out}"))
 }
 
 /// Where the engine's configuration is written.

@@ -3,6 +3,7 @@
 //! The order matters. Until [`privileges::drop`] the program may be root, has one thread and speaks to nobody; after it, it can never be root
 //! again, and only then a database or a port is opened.
 
+pub mod broker;
 pub mod folders;
 pub mod listen;
 pub mod lock;
@@ -124,7 +125,8 @@ pub fn prepare(config: &Config) -> Result<(Identity, PathBuf), Fatal> {
 /// The control socket of a running spawnd: the one that is there, or a new one.
 fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fatal> {
     folders::write_engine_config(config)?;
-    let wanted = settings::spawnd(config, runtime, me);
+    let broker = broker::prepare(config, me)?;
+    let wanted = settings::spawnd(config, runtime, me, broker);
     let socket = wanted.socket();
     let print = folders::fingerprint(&wanted);
     if let Some(client) = Client::connect(&socket).ok().filter(|c| c.hello().is_ok()) {
@@ -142,6 +144,9 @@ fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fata
         client.shutdown(ShutdownJails::Stop).map_err(|e| Fatal::unavailable(chain(&e)))?;
         drop(client);
         wait_for_end(&socket);
+    }
+    if let Some(id) = broker {
+        broker::check(config, id)?;
     }
     launch(config, &wanted)?;
     folders::write_fingerprint(runtime, &print);

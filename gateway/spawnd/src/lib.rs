@@ -18,4 +18,4 @@ pub use protocol::{
     ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Refusal, Reply,
     Request, ShutdownJails, Start, Started, Stats,
 };
-pub use settings::{Kernelspec, Limits, ModePreference, Programs, Settings};
+pub use settings::{BrokerSettings, Kernelspec, Limits, ModePreference, Programs, Settings};

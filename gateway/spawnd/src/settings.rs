@@ -46,6 +46,9 @@ pub struct Settings {
     /// Shown to engines as `/etc/carrel/engine.toml`.
     #[serde(default)]
     pub engine_config: Option<PathBuf>,
+    /// Reads the cluster for engines; without it they have no such socket.
+    #[serde(default)]
+    pub broker: Option<BrokerSettings>,
     /// Copied into a home when it is made.
     #[serde(default)]
     pub skeleton: Option<PathBuf>,
@@ -87,6 +90,7 @@ impl Settings {
             system: default_system(),
             datasets: Vec::new(),
             engine_config: None,
+            broker: None,
             skeleton: None,
             kernel_limits: Limits::kernel(),
             desk_limits: Limits::desk(),
@@ -128,6 +132,20 @@ pub struct Programs {
     /// `carrel-engine`; without it kernels have no engine socket.
     #[serde(default)]
     pub engine: Option<PathBuf>,
+}
+
+/// How the broker is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `carrel-broker`.
+    pub program: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Who it is, where spawnd is root.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// A kernel that may be started.

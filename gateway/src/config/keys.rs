@@ -152,6 +152,36 @@ pub const TABLES: &[Table] = &[
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
     Table {
+        name: "hdfs",
+        about: "A cluster that is read through the broker, as the user who asks (docs/broker.md). Without `config` there is none.",
+        keys: &[
+            Key("config", "", "The folder with core-site.xml and hdfs-site.xml."),
+            Key(
+                "principal",
+                "",
+                "Who Carrel is to the cluster, for example \"carrel-broker/host@REALM\"; hadoop.proxyuser there must let it act for others.",
+            ),
+            Key("keytab", "", "Its keytab: owned by `user`, mode 0400."),
+            Key("krb5", "", "krb5.conf, if it is not /etc/krb5.conf."),
+            Key(
+                "user",
+                "\"carrel-broker\"",
+                "The user that the broker runs as when Carrel is started by root.",
+            ),
+            Key("timeout_seconds", "60", "How long the cluster may be silent before a statement fails."),
+            Key(
+                "never",
+                "[\"hdfs\", \"yarn\", \"mapred\", \"hive\", \"hbase\", \"spark\", \"root\"]",
+                "Names on the cluster that nobody is read as, whatever the users of Carrel are called.",
+            ),
+        ],
+    },
+    Table {
+        name: "hdfs.users",
+        about: "Users whose name on the cluster is another one: \"ada@example.org\" = \"ada\". Everybody else is read by the own name.",
+        keys: &[],
+    },
+    Table {
         name: "engine",
         about: "The data engine.",
         keys: &[
@@ -185,6 +215,9 @@ const LISTS: &[(&str, &[&str])] = &[
     ("dataset", &["name", "path", "format", "description", "owner"]),
 ];
 
+/// Tables whose keys are names that the administrator gives.
+const FREE: &[&str] = &["hdfs.users"];
+
 const LISTS_TEXT: &str = r#"
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
 # Others are named here, any number of times:
@@ -197,8 +230,8 @@ const LISTS_TEXT: &str = r#"
 #
 # [[dataset]]
 # name = "web.clicks"
-# path = "/srv/data/clicks.parquet"
-# format = "parquet"                 # parquet, csv, ndjson or arrow; only needed if the file names do not tell
+# path = "/srv/data/clicks.parquet"  # or on the cluster of [hdfs]: "hdfs:///data/clicks"
+# format = "parquet"                 # parquet, csv, ndjson, avro or arrow; only needed if the file names do not tell
 "#;
 
 /// A fresh configuration file: every key, commented out with its default.
@@ -238,8 +271,10 @@ pub fn document() -> String {
          code 64). Sizes are numbers of bytes or texts such as `\"512MiB\"`. This page is made from the program's own list of keys.\n",
     );
     for table in TABLES {
-        let _ =
-            write!(out, "\n## `[{}]`\n\n{}\n\n| key | default | |\n|---|---|---|\n", table.name, table.about);
+        let _ = write!(out, "\n## `[{}]`\n\n{}\n", table.name, table.about);
+        if !table.keys.is_empty() {
+            out.push_str("\n| key | default | |\n|---|---|---|\n");
+        }
         for Key(name, default, about) in table.keys {
             let default = if default.is_empty() { "–".to_owned() } else { format!("`{default}`") };
             let _ = writeln!(out, "| `{name}` | {default} | {} |", about.replace('|', "\\|"));
@@ -258,6 +293,9 @@ fn walk(text: &str, path: &str, table: &toml::Table) -> Result<(), String> {
     for (key, value) in table {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let known = children(path);
+        if FREE.contains(&path) {
+            continue;
+        }
         if !known.contains(&key.as_str()) {
             return Err(unknown(text, path, key, &known));
         }

@@ -48,7 +48,7 @@ pub fn check_reach(state: &Path) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn folder(path: &Path, mode: u32) -> Result<(), Fatal> {
+pub(super) fn folder(path: &Path, mode: u32) -> Result<(), Fatal> {
     if !path.is_dir() {
         let make = fs::DirBuilder::new().recursive(true).mode(mode | 0o711).create(path);
         make.map_err(|e| cannot("make", path, &e))?;
@@ -82,15 +82,18 @@ pub fn keys(config: &Config) -> Result<Keys, Fatal> {
 
 /// Writes the engine's configuration, which the engines' jails read.
 pub fn write_engine_config(config: &Config) -> Result<(), Fatal> {
-    let path = settings::engine_config_path(config);
-    let text = settings::engine_config(config);
-    if fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
+    write_config(&settings::engine_config_path(config), settings::engine_config(config))
+}
+
+/// Writes a configuration that another program reads.
+pub(super) fn write_config(path: &Path, text: String) -> Result<(), Fatal> {
+    if fs::read_to_string(path).is_ok_and(|kept| kept == text) {
         return Ok(());
     }
     // written in place: running jails have this very file mounted
-    fs::write(&path, text).map_err(|e| cannot("write", &path, &e))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
-        .map_err(|e| cannot("set the mode of", &path, &e))
+    fs::write(path, text).map_err(|e| cannot("write", path, &e))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+        .map_err(|e| cannot("set the mode of", path, &e))
 }
 
 /// What a spawnd was started with, to see whether a running one still fits.

@@ -32,6 +32,11 @@ pub fn identity(user: &str) -> Result<Identity, Fatal> {
     Ok(id)
 }
 
+/// A user that must exist.
+pub fn existing(user: &str) -> Option<Identity> {
+    look_up(&fs::read_to_string("/etc/passwd").unwrap_or_default(), user)
+}
+
 fn look_up(passwd: &str, user: &str) -> Option<Identity> {
     passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find_map(|fields| match fields.as_slice() {
         [name, _, uid, gid, ..] if *name == user => {

@@ -55,6 +55,10 @@ pub enum StatementKind {
     Drop { object: Object, name: Name, if_exists: bool },
     /// `COPY query|name TO 'file' [(option value, …)]`
     Copy(Copy),
+    /// `ATTACH 'hdfs://…' AS name`
+    Attach { place: String, place_span: Span, name: Name },
+    /// `DETACH [IF EXISTS] name`
+    Detach { name: Name, if_exists: bool },
     /// `EXPLAIN [ANALYZE] [VERBOSE] query`
     Explain { analyze: bool, verbose: bool, query: QueryText },
     /// A query for the engine.

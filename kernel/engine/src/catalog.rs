@@ -1,6 +1,7 @@
 //! Which datasets there are: folders and files named by the configuration, looked at when somebody asks, never at start.
 //! A catalog's folder may hold `_catalog.toml` with descriptions (`notes`).
 
+mod attached;
 mod folder;
 mod notes;
 
@@ -13,6 +14,7 @@ use crate::beneath::Beneath;
 use crate::cluster::{Broker, Cluster};
 use crate::config::{Config, DatasetEntry, Format, Where};
 use crate::place::Place;
+use attached::{Attached, One};
 use carrel_source::Location;
 use folder::Folder;
 use futures::future::join_all;
@@ -21,6 +23,8 @@ use futures::future::join_all;
 #[derive(Debug)]
 pub struct Catalog {
     schemas: BTreeMap<String, Schema>,
+    attached: Attached,
+    broker: Option<Arc<Broker>>,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +36,7 @@ struct Schema {
 /// A dataset: where it is and what people say about it.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Its schema.
+    /// Its schema; empty for what a session attached by itself.
     pub schema: String,
     /// Its name in the schema.
     pub table: String,
@@ -51,6 +55,9 @@ pub struct Dataset {
 impl Dataset {
     /// `schema.table`
     pub fn name(&self) -> String {
+        if self.schema.is_empty() {
+            return self.table.clone();
+        }
         format!("{}.{}", self.schema, self.table)
     }
 }
@@ -64,6 +71,17 @@ pub struct Source {
     pub path: String,
     /// The format, if it was told.
     pub format: Option<Format>,
+}
+
+impl Source {
+    /// A folder or a file of a cluster: the root is the folder that it is in, so that a file has a name.
+    pub fn on_cluster(broker: Option<&Arc<Broker>>, at: &Location, format: Option<Format>) -> Self {
+        let (root, path) = match at.parent() {
+            Some(parent) => (parent, at.file_name().to_owned()),
+            None => (at.clone(), String::new()),
+        };
+        Self { root: Root::cluster(broker.cloned(), root), path, format }
+    }
 }
 
 /// A place that is read, opened on first use.
@@ -89,9 +107,10 @@ impl Root {
         Self::new(name.into(), At::Folder(path))
     }
 
-    /// A place of a cluster.
-    pub fn cluster(name: impl Into<String>, broker: Option<Arc<Broker>>, at: Location) -> Arc<Self> {
-        Self::new(name.into(), At::Cluster(broker, at))
+    /// A place of a cluster, named by where it is.
+    pub fn cluster(broker: Option<Arc<Broker>>, at: Location) -> Arc<Self> {
+        let name = format!("hdfs/{}{}", at.cluster().replace(':', "-"), at.path().trim_end_matches('/'));
+        Self::new(name, At::Cluster(broker, at))
     }
 
     fn new(name: String, at: At) -> Arc<Self> {
@@ -129,7 +148,7 @@ impl Catalog {
         for entry in &config.catalogs {
             let root = match &entry.path {
                 Where::Here(path) => Root::folder(entry.name.clone(), path.clone()),
-                Where::Cluster(at) => Root::cluster(entry.name.clone(), broker.cloned(), at.clone()),
+                Where::Cluster(at) => Root::cluster(broker.cloned(), at.clone()),
             };
             let folder = Folder::new(&entry.name, root, entry.description.clone(), entry.owner.clone());
             schemas.entry(entry.name.clone()).or_default().folder = Some(folder);
@@ -139,12 +158,19 @@ impl Catalog {
             let dataset = single(entry, schema, table, broker);
             schemas.entry(schema.to_owned()).or_default().single.insert(table.to_owned(), dataset);
         }
-        Self { schemas }
+        Self { schemas, attached: Attached::default(), broker: broker.cloned() }
+    }
+
+    /// The way to the cluster, if there is one.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.broker.as_ref()
     }
 
     /// The schemas' names.
     pub fn schemas(&self) -> Vec<String> {
-        self.schemas.keys().cloned().collect()
+        let attached = self.attached.lock();
+        let more = attached.iter().filter(|(_, one)| matches!(one, One::Schema(..))).map(|(name, _)| name);
+        self.schemas.keys().chain(more).cloned().collect()
     }
 
     /// A schema's datasets that this user may read.
@@ -156,16 +182,20 @@ impl Catalog {
 
     /// All datasets that this user may read.
     pub async fn all(&self) -> Vec<Dataset> {
+        let names = self.schemas();
         let mut schemas = Vec::new();
-        for schema in self.schemas.keys() {
+        for schema in &names {
             schemas.push(self.datasets(schema));
         }
-        join_all(schemas).await.into_iter().flatten().collect()
+        let all = join_all(schemas).await.into_iter().flatten();
+        all.chain(self.attached_tables()).collect()
     }
 
     /// The names of a schema's datasets as far as they are known without asking a cluster.
     pub fn known(&self, schema: &str) -> Vec<String> {
-        let Some(entry) = self.schemas.get(schema) else { return Vec::new() };
+        let Some(entry) = self.schemas.get(schema) else {
+            return self.attached_schema(schema).map(|folder| folder.known()).unwrap_or_default();
+        };
         let mut names: Vec<_> = entry.folder.iter().flat_map(Folder::known).collect();
         names.extend(entry.single.keys().cloned());
         names.sort();
@@ -175,22 +205,34 @@ impl Catalog {
 
     /// The dataset with this name, readable or not.
     pub async fn find(&self, schema: &str, table: &str) -> Option<Dataset> {
-        self.with_unreadable(schema).await.into_iter().find(|dataset| dataset.table == table)
+        let found = self.with_unreadable(schema).await.into_iter().find(|dataset| dataset.table == table);
+        let folder = self.schemas.get(schema).and_then(|entry| entry.folder.as_ref());
+        found.or_else(|| folder?.behind_closed_doors(table))
     }
 
     /// The datasets of any schema with this name; unreadable ones only if there is no other.
     pub async fn find_bare(&self, table: &str) -> Vec<Dataset> {
-        let mut schemas = Vec::new();
-        for schema in self.schemas.keys() {
-            schemas.push(self.find(schema, table));
+        if let Some(attached) = self.attached_tables().into_iter().find(|dataset| dataset.table == table) {
+            return vec![attached];
         }
-        let found: Vec<_> = join_all(schemas).await.into_iter().flatten().collect();
+        let names = self.schemas();
+        let mut schemas = Vec::new();
+        for schema in &names {
+            schemas.push(self.with_unreadable(schema));
+        }
+        let all = join_all(schemas).await.into_iter().flatten();
+        let found: Vec<_> = all.filter(|dataset| dataset.table == table).collect();
         let readable: Vec<_> = found.iter().filter(|dataset| dataset.readable).cloned().collect();
         if readable.is_empty() { found } else { readable }
     }
 
     async fn with_unreadable(&self, schema: &str) -> Vec<Dataset> {
-        let Some(entry) = self.schemas.get(schema) else { return Vec::new() };
+        let Some(entry) = self.schemas.get(schema) else {
+            return match self.attached_schema(schema) {
+                Some(folder) => folder.list().await,
+                None => Vec::new(),
+            };
+        };
         let mut found = BTreeMap::new();
         let mut readable = Vec::new();
         for dataset in entry.single.values() {
@@ -206,24 +248,42 @@ impl Catalog {
         }
         found.into_values().collect()
     }
+
+    fn attached_tables(&self) -> Vec<Dataset> {
+        let attached = self.attached.lock();
+        let table = |one: &One| match one {
+            One::Table(_, dataset) => Some(dataset.as_ref().clone()),
+            One::Schema(..) => None,
+        };
+        attached.values().filter_map(table).collect()
+    }
+
+    fn attached_schema(&self, name: &str) -> Option<Arc<Folder>> {
+        match self.attached.lock().get(name) {
+            Some(One::Schema(_, folder)) => Some(folder.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A dataset that the configuration names by itself.
 fn single(entry: &DatasetEntry, schema: &str, table: &str, broker: Option<&Arc<Broker>>) -> Dataset {
-    let (root, path) = match &entry.path {
+    let format = entry.format;
+    let source = match &entry.path {
         Where::Here(path) => match (path.extension(), path.parent(), path.file_name()) {
             // a path that looks like a file is one: its folder is the root
             (Some(_), Some(parent), Some(name)) => {
-                (Root::folder(entry.name.clone(), parent.to_owned()), name.to_string_lossy().into_owned())
+                let root = Root::folder(entry.name.clone(), parent.to_owned());
+                Source { root, path: name.to_string_lossy().into_owned(), format }
             }
-            _ => (Root::folder(entry.name.clone(), path.clone()), String::new()),
+            _ => Source { root: Root::folder(entry.name.clone(), path.clone()), path: String::new(), format },
         },
-        Where::Cluster(at) => (Root::cluster(entry.name.clone(), broker.cloned(), at.clone()), String::new()),
+        Where::Cluster(at) => Source::on_cluster(broker, at, format),
     };
     Dataset {
         schema: schema.to_owned(),
         table: table.to_owned(),
-        source: Source { root, path, format: entry.format },
+        source,
         description: entry.description.clone(),
         owner: entry.owner.clone(),
         comments: BTreeMap::new(),

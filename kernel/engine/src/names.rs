@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use carrel_cell::problem::{Ename, Problem};
+use carrel_source::Location;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{Result, TableReference};
 use datafusion::datasource::{TableType, ViewTable};
@@ -126,6 +127,16 @@ pub async fn open_file(session: &Session, path: &str) -> std::result::Result<Arc
     open_source(session, source, path.to_owned()).await
 }
 
+/// A place on the cluster by its address, opened.
+async fn open_place(session: &Session, address: &str) -> std::result::Result<Arc<FileTable>, Problem> {
+    let at: Location = address.parse().map_err(|error| {
+        Problem::new(Ename::FileNotFound, format!("'{address}' is no place that can be read: {error}"))
+            .hint("files of your home are named relative to it")
+    })?;
+    let source = Source::on_cluster(session.broker(), &at, None);
+    open_source(session, source, address.to_owned()).await
+}
+
 async fn open_source(
     session: &Session,
     source: Source,
@@ -157,6 +168,7 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
     }
     let found = session.catalog().find_bare(name).await;
     match found.as_slice() {
+        [] if name.contains("://") => Ok(open_place(session, name).await?),
         [] if Home::looks_like_file(name) => Ok(open_file(session, name).await?),
         [] => Err(unknown(session, name).await),
         [one] => Ok(open_dataset(session, one).await?),

@@ -82,7 +82,8 @@ impl Place {
             Self::Cluster(cluster) => {
                 let files = cluster.files(path).await?;
                 let [file] = files.as_slice() else { return Err(io::ErrorKind::IsADirectory.into()) };
-                let whole = cluster.ranges(file, &[0..file.size.min(MOST_TEXT)]).await?;
+                let whole = 0..file.size.min(MOST_TEXT);
+                let whole = cluster.ranges(file, std::slice::from_ref(&whole)).await?;
                 let text = whole.first().map(|bytes| bytes.to_vec()).unwrap_or_default();
                 String::from_utf8(text).map_err(io::Error::other)
             }

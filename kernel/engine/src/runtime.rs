@@ -73,6 +73,8 @@ fn session_config(config: &Config) -> Result<SessionConfig, Problem> {
     options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     options.execution.listing_table_ignore_subdirectory = false;
     options.execution.parquet.pushdown_filters = false;
+    // enough for most footers; more would be read of every file that is only looked at
+    options.execution.parquet.metadata_size_hint = Some(64 << 10);
     // a sort keeps this much for its merge in every partition; the default is too much for a small session
     let share = config.engine.memory_limit / (64 * threads(config) as u64);
     options.execution.sort_spill_reservation_bytes =

@@ -76,7 +76,7 @@ pub fn scanned(plan: &Arc<dyn ExecutionPlan>) -> Scanned {
 
 fn of_scan(metrics: &MetricsSet, ranges: u64) -> Scanned {
     let mut names = BTreeSet::new();
-    let (mut opened, mut pruned_late, mut one) = (0, 0, Scanned::default());
+    let (mut opened, mut left, mut pruned_late, mut one) = (0, None, 0, Scanned::default());
     for metric in metrics.iter() {
         if let Some(label) = metric.labels().iter().find(|label| label.name() == "filename") {
             names.insert(label.value().to_owned());
@@ -88,6 +88,9 @@ fn of_scan(metrics: &MetricsSet, ranges: u64) -> Scanned {
                 pruned_late += count.value() as u64;
             }
             MetricValue::PruningMetrics { name, pruning_metrics } => match name.as_ref() {
+                "files_ranges_pruned_statistics" => {
+                    *left.get_or_insert(0) += pruning_metrics.matched();
+                }
                 "row_groups_pruned_statistics" => {
                     one.row_groups += pruning_metrics.matched() as u64;
                     one.row_groups_total += (pruning_metrics.matched() + pruning_metrics.pruned()) as u64;
@@ -101,6 +104,11 @@ fn of_scan(metrics: &MetricsSet, ranges: u64) -> Scanned {
         }
     }
     one.row_groups = one.row_groups.saturating_sub(pruned_late);
-    one.files = if names.is_empty() { opened.min(ranges) } else { names.len() as u64 };
+    one.files = match left {
+        // parts of files that statistics left to read: a file may have several parts
+        Some(parts) => names.len().min(parts) as u64,
+        None if names.is_empty() => opened.min(ranges),
+        None => names.len() as u64,
+    };
     one
 }

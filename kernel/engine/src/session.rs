@@ -64,6 +64,7 @@ impl Session {
         let scratch = Arc::new(Scratch::open(scratch, config.engine.tables_limit)?);
         let broker = broker.map(|socket| Broker::at(socket.to_owned()));
         let catalog = Arc::new(Catalog::new(&config, broker.as_ref()));
+        catalog.load(&scratch);
         let settings = Settings::load(&scratch)?;
         let link = Link::default();
         let context = runtime::context(&config, &scratch, Names::new(link.clone(), catalog.clone()))?;
@@ -133,6 +134,11 @@ impl Session {
         &self.0.catalog
     }
 
+    /// The way to the cluster, if there is one.
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.0.catalog.broker()
+    }
+
     /// Tables over files that were opened before.
     pub fn opened(&self) -> &Opened {
         &self.0.opened
@@ -163,6 +169,8 @@ impl Session {
         for entry in self.scratch().entries() {
             self.scratch().remove(&entry)?;
         }
+        self.catalog().detach_all();
+        self.catalog().save(self.scratch())?;
         crate::model::clear(self)?;
         self.with_settings(|settings| {
             *settings = Settings::default();

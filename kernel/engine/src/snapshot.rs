@@ -177,7 +177,8 @@ impl ObjectStore for Snapshot {
             .map(move |start| {
                 let (place, file) = (place.clone(), file.clone());
                 async move {
-                    let mut pieces = read(&place, &file, &[start..(start + PIECE).min(end)]).await?;
+                    let piece = start..(start + PIECE).min(end);
+                    let mut pieces = read(&place, &file, std::slice::from_ref(&piece)).await?;
                     Ok(pieces.pop().unwrap_or_default())
                 }
             })

@@ -1,5 +1,6 @@
 //! Statements, done: every statement of the cell language becomes an answer here. Problems are placed in the statement.
 
+mod attach;
 mod copy;
 mod describe;
 mod show;
@@ -92,6 +93,10 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         StatementKind::CreateView(create) => create_view(session, &create, run).await,
         StatementKind::Drop { object, name, if_exists } => drop(session, object, &name, if_exists),
         StatementKind::Copy(copy) => copy::copy(session, &copy, run).await,
+        StatementKind::Attach { place, place_span, name } => {
+            attach::attach(session, &place, place_span, &name).await
+        }
+        StatementKind::Detach { name, if_exists } => attach::detach(session, &name, if_exists),
         StatementKind::Explain { analyze, verbose, query } => {
             explain(session, analyze, verbose, &query, run).await
         }

@@ -255,7 +255,8 @@ impl FileTable {
     async fn estimate_rows(&self) -> Option<(u64, bool)> {
         let files = &self.files;
         let first = files.list.iter().find(|meta| meta.size > 0)?;
-        let sample = self.place.ranges(first, &[0..first.size.min(SAMPLE_BYTES)]).await.ok()?.pop()?;
+        let range = 0..first.size.min(SAMPLE_BYTES);
+        let sample = self.place.ranges(first, std::slice::from_ref(&range)).await.ok()?.pop()?;
         let lines = sample.iter().filter(|byte| **byte == b'\n').count() as u64;
         let header = u64::from(files.format == Format::Csv);
         let whole = files.list.len() == 1 && sample.len() as u64 == first.size;

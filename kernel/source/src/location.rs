@@ -94,6 +94,14 @@ impl Location {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
+    /// The folder that this is in; none for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let (above, _) = self.path.rsplit_once('/').filter(|(_, last)| !last.is_empty())?;
+        let path = if above.is_empty() { "/" } else { above };
+        Some(Self { name: self.name.clone(), path: path.to_owned() })
+    }
+
     /// A place below this one.
     ///
     /// # Errors
@@ -153,6 +161,9 @@ mod tests {
         let location = Location::on_default("/data").unwrap();
         assert_eq!(location.below("x/y").unwrap().to_string(), "hdfs:///data/x/y");
         assert_eq!(location.below("x/y").unwrap().file_name(), "y");
+        assert_eq!(location.below("x").unwrap().parent().unwrap(), location);
+        assert_eq!(location.parent().unwrap().path(), "/");
+        assert!(location.parent().unwrap().parent().is_none());
     }
 
     #[test]

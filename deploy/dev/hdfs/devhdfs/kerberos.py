@@ -69,6 +69,7 @@ class Kerberos:
     max_renewable_life = 7d
     master_key_type = aes256-cts-hmac-sha1-96
     supported_enctypes = aes256-cts-hmac-sha1-96:normal
+    default_principal_flags = +preauth
   }}
 [logging]
   kdc = STDERR

@@ -104,6 +104,8 @@ def core(settings):
         "hadoop.security.group.mapping": "org.apache.hadoop.security.NullGroupsMapping",
         "hadoop.user.group.static.mapping.overrides": ";".join(f"{u}={','.join(g)}" for u, g in USERS.items()),
         "hadoop.security.token.service.use_ip": "true",
+        # There is no native library: without this each encrypted connection looks for it in vain and logs a stack trace.
+        "hadoop.security.crypto.codec.classes.aes.ctr.nopadding": "org.apache.hadoop.crypto.JceAesCtrCryptoCodec",
     }
     return values
 
@@ -142,6 +144,8 @@ def servers(folder, settings):
         "dfs.namenode.fs-limits.min-block-size": 65536,
         "dfs.namenode.fs-limits.blocks-per-file-max": 1_000_000,
         "dfs.namenode.handler.count": 8,
+        # Tests damage or remove some blocks for good: a NameNode shall start all the same.
+        "dfs.namenode.safemode.threshold-pct": 0.5,
         "dfs.namenode.safemode.extension": 0,
         "dfs.namenode.safemode.min.datanodes": 0,
         "dfs.namenode.heartbeat.recheck-interval": 5000,

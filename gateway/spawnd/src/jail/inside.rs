@@ -25,7 +25,7 @@ use rustix::thread::{
 use seccompiler::BpfProgram;
 
 use super::mounts;
-use super::plan::{ENGINE_FOLDER, KERNEL_FOLDER, Kind, Places, Plan, SCRATCH};
+use super::plan::{BROKER_FOLDER, ENGINE_FOLDER, KERNEL_FOLDER, Kind, Places, Plan, SCRATCH};
 use super::view::{View, inner, mount_point};
 use super::walls::{self, Use};
 use super::{init, start};
@@ -48,6 +48,7 @@ pub(crate) struct Inside<'a> {
     pub(crate) fds: Vec<BorrowedFd<'a>>,
     pub(crate) engine_tree: Option<RawFd>,
     pub(crate) scratch_tree: Option<RawFd>,
+    pub(crate) broker_tree: Option<RawFd>,
     /// Namespaces of this jail, for the report.
     pub(crate) namespaces: &'a LayerReport,
     pub(crate) rules: Vec<(PathBuf, Use)>,
@@ -133,7 +134,8 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     Err(format!("running {program}: {}", command.exec()))
 }
 
-fn said<T, E: Display>(doing: &str, result: Result<T, E>) -> Result<T, String> {
+/// What was being done, and why it failed.
+pub(crate) fn said<T, E: Display>(doing: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{doing}: {error}"))
 }
 
@@ -181,10 +183,11 @@ fn private_mounts(job: &Inside<'_>, view: &View) -> Result<(), String> {
         said("making /run/k", folder(&kernel))?;
         said("mounting /run/k", mounts::tmpfs(&kernel, &own, MountFlags::NOEXEC))?;
     }
-    if let Some(tree) = job.engine_tree {
-        let engine = at(Path::new(ENGINE_FOLDER));
-        said("making /run/engine", folder(&engine))?;
-        said("mounting /run/engine", mounts::attach(sys::kept(tree), &engine))?;
+    for (tree, place) in [(job.engine_tree, ENGINE_FOLDER), (job.broker_tree, BROKER_FOLDER)] {
+        let Some(tree) = tree else { continue };
+        let below = at(Path::new(place));
+        said("making a folder of sockets", folder(&below))?;
+        said("mounting a folder of sockets", mounts::attach(sys::kept(tree), &below))?;
     }
     for path in &view.late {
         said("making a mount point", mount_point(&view.root, path, path.is_dir()))?;

@@ -14,6 +14,8 @@ pub(crate) const ENGINE_FOLDER: &str = "/run/engine";
 pub(crate) const KERNEL_FOLDER: &str = "/run/k";
 /// Where an engine spills.
 pub(crate) const SCRATCH: &str = "/scratch";
+/// Where an engine finds the broker.
+pub(crate) const BROKER_FOLDER: &str = "/run/broker";
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
 
@@ -50,6 +52,7 @@ pub(crate) struct Places {
     pub(crate) kernel: PathBuf,
     pub(crate) engine: PathBuf,
     pub(crate) scratch: PathBuf,
+    pub(crate) broker: PathBuf,
     pub(crate) engine_config: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) desk: PathBuf,
@@ -65,6 +68,7 @@ impl Places {
             kernel: KERNEL_FOLDER.into(),
             engine: ENGINE_FOLDER.into(),
             scratch: SCRATCH.into(),
+            broker: BROKER_FOLDER.into(),
             engine_config: ENGINE_CONFIG.into(),
             shim: program("carrel-shim"),
             desk: program("carrel-desk"),
@@ -79,6 +83,7 @@ impl Places {
             kernel: jail.join("k"),
             engine: jail.join("engine"),
             scratch: settings.state.join("scratch").join(id),
+            broker: jail.join("broker"),
             engine_config: settings.engine_config.clone().unwrap_or_default(),
             shim: settings.programs.shim.clone(),
             desk: settings.programs.desk.clone(),
@@ -143,7 +148,7 @@ pub(crate) fn desk(settings: &Settings, places: &Places, user: &UserName, ids: (
 
 /// A kernel's engine.
 pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids: (u32, u32)) -> Plan {
-    let argv = vec![
+    let mut argv = vec![
         text(&places.engine_program),
         "serve".into(),
         "--config".into(),
@@ -151,6 +156,9 @@ pub(crate) fn engine(settings: &Settings, places: &Places, user: &UserName, ids:
         "--scratch".into(),
         text(&places.scratch),
     ];
+    if settings.broker.is_some() {
+        argv.extend(["--broker".into(), text(&places.broker.join("broker.sock"))]);
+    }
     Plan {
         kind: Kind::Engine,
         user: user.clone(),
@@ -182,8 +190,8 @@ fn text(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gateway_spawnd::Programs;
     use gateway_spawnd::settings::Interrupt;
+    use gateway_spawnd::{BrokerSettings, Programs};
 
     use super::*;
 
@@ -250,6 +258,10 @@ mod tests {
                 "/scratch"
             ]
         );
+        let broker = BrokerSettings { program: "/p/broker".into(), config: "/c".into(), uid: 7, gid: 7 };
+        let settings_with = Settings { broker: Some(broker), ..settings() };
+        let engine = super::engine(&settings_with, &places, &user, (5, 6));
+        assert_eq!(engine.argv[6..], ["--broker", "/run/broker/broker.sock"]);
         let outside = Places::outside(&settings(), &user, Path::new("/run/x/jails/k"), "k");
         assert_eq!(outside.home, Path::new("/var/x/homes/ada"));
     }

@@ -58,6 +58,7 @@ pub(crate) struct Order<'a> {
     pub(crate) home: BorrowedFd<'a>,
     pub(crate) engine: Option<BorrowedFd<'a>>,
     pub(crate) scratch: Option<BorrowedFd<'a>>,
+    pub(crate) broker: Option<BorrowedFd<'a>>,
     /// Host paths that may be read, where there is no view (degraded).
     pub(crate) readable: &'a [PathBuf],
 }
@@ -94,6 +95,9 @@ pub(crate) fn start(shop: &Workshop, order: &Order<'_>) -> Result<(Process, Laye
         fds.extend(trees.all().map(AsFd::as_fd));
         let engine_tree = trees.engine.as_ref().map(|_| TREES + 1);
         let scratch_tree = trees.scratch.as_ref().map(|_| TREES + 1 + i32::from(engine_tree.is_some()));
+        let before = [engine_tree, scratch_tree].into_iter().flatten().count();
+        let broker_tree =
+            trees.broker.as_ref().map(|_| TREES + 1 + i32::try_from(before).unwrap_or_default());
         let job = Inside {
             mode: shop.mode,
             plan: order.plan,
@@ -102,6 +106,7 @@ pub(crate) fn start(shop: &Workshop, order: &Order<'_>) -> Result<(Process, Laye
             fds,
             engine_tree,
             scratch_tree,
+            broker_tree,
             namespaces: &shop.namespaces,
             rules: rules(order),
             filter: &shop.filter,
@@ -300,12 +305,13 @@ struct Trees {
     home: Option<OwnedFd>,
     engine: Option<OwnedFd>,
     scratch: Option<OwnedFd>,
+    broker: Option<OwnedFd>,
 }
 
 impl Trees {
     fn make(order: &Order<'_>) -> Result<Self, Refusal> {
         if order.view.is_none() {
-            return Ok(Self { home: None, engine: None, scratch: None });
+            return Ok(Self { home: None, engine: None, scratch: None, broker: None });
         }
         let copy = |what: &'static str, fd: BorrowedFd<'_>, attributes| {
             mounts::copy_of_open(fd, attributes).map_err(|error| internal(what, &error))
@@ -318,11 +324,12 @@ impl Trees {
                 .scratch
                 .map(|fd| copy("taking up the scratch folder", fd, NOSUID | NODEV))
                 .transpose()?,
+            broker: order.broker.map(|fd| copy("taking up the broker's folder", fd, sealed)).transpose()?,
         })
     }
 
     fn all(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.home.iter().chain(&self.engine).chain(&self.scratch)
+        self.home.iter().chain(&self.engine).chain(&self.scratch).chain(&self.broker)
     }
 }
 
@@ -343,6 +350,9 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
         Kind::Engine => {
             rules.push((places.scratch.clone(), Use::Write));
             rules.push((places.engine_config.clone(), Use::Read));
+            if order.broker.is_some() {
+                rules.push((places.broker.clone(), Use::Read));
+            }
         }
     }
     rules.push(("/proc".into(), Use::Read));

@@ -25,8 +25,19 @@ pub(crate) struct Engine {
     /// Holds the socket; shown to the kernel.
     pub(crate) folder: OwnedFd,
     pub(crate) scratch: OwnedFd,
+    /// The way to the broker, if there is one.
+    pub(crate) door: Option<Door>,
     pub(crate) running: Option<Running>,
     pub(crate) pace: Pace,
+}
+
+/// An engine's own socket at the broker: whoever comes through it is this engine.
+pub(crate) struct Door {
+    pub(crate) listener: OwnedFd,
+    /// Holds the socket; shown to the engine.
+    pub(crate) folder: OwnedFd,
+    /// The broker was told whose it is.
+    pub(crate) told: bool,
 }
 
 /// How often it ended of late.
@@ -104,6 +115,7 @@ impl Server {
             home: home.as_fd(),
             engine: None,
             scratch: Some(engine.scratch.as_fd()),
+            broker: engine.door.as_ref().map(|door| door.folder.as_fd()),
             readable: &readable,
         };
         let (process, layers) = start::start(shop, &order).map_err(|refusal| refusal.message)?;
@@ -113,6 +125,7 @@ impl Server {
             json!({ "id": id, "pid": process.pid.as_raw_nonzero().get(), "took_us": took, "layers": layers }),
         );
         engine.running = Some(Running::new(process, Instant::now()));
+        self.tell_broker(id);
         Ok(())
     }
 }

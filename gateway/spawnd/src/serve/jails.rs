@@ -15,7 +15,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use serde_json::json;
 
 use super::Server;
-use super::engine::{Engine, Pace};
+use super::engine::{Door, Engine, Pace};
 use super::lines::Lines;
 use super::workshop::listening;
 use crate::host::folders::{Folders, make_folder, me, remove_tree};
@@ -48,6 +48,19 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn new(process: Process, now: Instant) -> Self {
         Self { process, lines: Lines::new(now), talks: true }
+    }
+
+    /// The lines that it wrote since.
+    pub(crate) fn said(&mut self, now: Instant) -> Vec<String> {
+        let mut buffer = [0u8; 16 * 1024];
+        match rustix::io::read(&self.process.log, &mut buffer) {
+            Ok(0) => {
+                self.talks = false;
+                self.lines.finish()
+            }
+            Ok(length) => self.lines.take(buffer.get(..length).unwrap_or_default(), now),
+            Err(_) => Vec::new(),
+        }
     }
 }
 
@@ -251,7 +264,24 @@ impl Server {
             remove_tree(&folders.scratch, id.as_str());
             let scratch = make_folder(&folders.scratch, id.as_str(), 0o700, owner)
                 .map_err(os("making the scratch folder"))?;
-            Some(Engine { listener: socket, folder: engine, scratch, running: None, pace: Pace::default() })
+            let door = match &settings.broker {
+                Some(_) => {
+                    let folder = make_folder(&folder, "broker", 0o755, None)
+                        .map_err(os("making the broker's folder"))?;
+                    let listener = listening(&folder, "broker.sock", ids, SocketType::STREAM)
+                        .map_err(os("listening on broker.sock"))?;
+                    Some(Door { listener, folder, told: false })
+                }
+                None => None,
+            };
+            Some(Engine {
+                listener: socket,
+                folder: engine,
+                scratch,
+                door,
+                running: None,
+                pace: Pace::default(),
+            })
         } else {
             None
         };
@@ -272,6 +302,7 @@ impl Server {
             home: home.as_fd(),
             engine: engine.as_ref().map(|engine| engine.folder.as_fd()),
             scratch: None,
+            broker: None,
             readable: &readable,
         };
         let (process, layers) = start::start(shop, &order)?;
@@ -375,15 +406,7 @@ impl Server {
             Which::Engine => jail.engine.as_mut().and_then(|engine| engine.running.as_mut()),
         };
         let Some(running) = running else { return };
-        let mut buffer = [0u8; 16 * 1024];
-        let lines = match rustix::io::read(&running.process.log, &mut buffer) {
-            Ok(0) => {
-                running.talks = false;
-                running.lines.finish()
-            }
-            Ok(length) => running.lines.take(buffer.get(..length).unwrap_or_default(), Instant::now()),
-            Err(_) => return,
-        };
+        let lines = running.said(Instant::now());
         let part = if which == Which::Main { "main" } else { "engine" };
         for line in lines {
             log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
@@ -409,6 +432,7 @@ impl Server {
             if !jail.graves.is_empty() {
                 log::warn("cgroup.busy", json!({ "id": id }));
             }
+            self.forget_at_broker(&id, &jail);
             self.remove_folders(&id);
             let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
             // Its descriptors too are closed before anybody is told.

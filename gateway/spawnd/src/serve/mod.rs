@@ -1,5 +1,6 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
+pub(crate) mod broker;
 pub(crate) mod engine;
 pub(crate) mod jails;
 pub(crate) mod lines;
@@ -27,6 +28,7 @@ use crate::host::uids::UidTable;
 use crate::jail::start::Workshop;
 use crate::log;
 use crate::sys::Signals;
+use broker::Broker;
 use jails::{Jail, Which};
 use store::{Exits, FdStore};
 use workshop::Views;
@@ -50,6 +52,7 @@ pub(crate) struct Server {
     /// Processes that spoke to us and still run, by pid.
     pub(crate) peers: BTreeMap<i32, OwnedFd>,
     pub(crate) jails: BTreeMap<JailId, Jail>,
+    pub(crate) broker: Broker,
     pub(crate) exits: Exits,
     pub(crate) store: FdStore,
     /// Ends with the last jail.
@@ -77,12 +80,15 @@ enum Token {
     Ended(JailId, Which),
     Said(JailId, Which),
     Wake(JailId),
+    BrokerEnded,
+    BrokerSaid,
 }
 
 impl Server {
     /// Serves until told to end and no jail is left.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         while !((self.draining || self.stopping) && self.jails.is_empty()) {
+            self.keep_broker(Instant::now());
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -92,10 +98,13 @@ impl Server {
                     Token::Ended(id, which) => self.ended(&id, which),
                     Token::Said(id, which) => self.said(&id, which),
                     Token::Wake(id) => self.wake_engine(&id),
+                    Token::BrokerEnded => self.broker_ended(Instant::now()),
+                    Token::BrokerSaid => self.broker_said(),
                 }
             }
             self.bury(Instant::now());
         }
+        self.end_broker();
         // The lock stays: removing it could let two successors in.
         let _ = std::fs::remove_file(self.settings.socket());
         log::info("end", json!({}));
@@ -107,7 +116,7 @@ impl Server {
         let mut tokens = vec![Token::Signal, Token::Listener];
         let mut fds =
             vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
-        let mut patience: Option<Duration> = None;
+        let mut patience: Option<Duration>;
         for (key, client) in self.clients.iter().filter(|(_, client)| !client.waiting) {
             tokens.push(Token::Client(*key));
             fds.push(PollFd::new(&client.socket, PollFlags::IN));
@@ -116,6 +125,15 @@ impl Server {
             tokens.push(Token::Peer(*pid));
             fds.push(PollFd::new(pidfd, PollFlags::IN));
         }
+        if let Some(running) = &self.broker.running {
+            tokens.push(Token::BrokerEnded);
+            fds.push(PollFd::new(&running.process.pidfd, PollFlags::IN));
+            if running.talks {
+                tokens.push(Token::BrokerSaid);
+                fds.push(PollFd::new(&running.process.log, PollFlags::IN));
+            }
+        }
+        patience = self.broker_due(now);
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
                 tokens.push(Token::Ended(id.clone(), which));

@@ -17,6 +17,7 @@ use rustix::process::{
 use serde_json::json;
 
 use super::Server;
+use super::broker::Broker;
 use super::store::{Exits, FdStore};
 use crate::host::cgroup::Cgroups;
 use crate::host::folders::{Folders, below, me};
@@ -82,6 +83,7 @@ pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
         next_client: 0,
         peers: BTreeMap::new(),
         jails: BTreeMap::new(),
+        broker: Broker::default(),
         exits: Exits::default(),
         store: FdStore::default(),
         draining: false,
@@ -91,10 +93,10 @@ pub(crate) fn open(settings: Settings) -> Result<Server, Refusal> {
 
 /// What would only show at the first start otherwise.
 fn check(settings: &Settings) -> Result<(), Refusal> {
-    let Settings { programs, .. } = settings;
-    for program in
-        [Some(&programs.shim), Some(&programs.desk), programs.engine.as_ref()].into_iter().flatten()
-    {
+    let Settings { programs, broker, .. } = settings;
+    let broker = broker.as_ref().map(|broker| &broker.program);
+    let all = [Some(&programs.shim), Some(&programs.desk), programs.engine.as_ref(), broker];
+    for program in all.into_iter().flatten() {
         if !program.is_absolute() || !program.is_file() {
             return Err(refused(format!("program {} is not there", program.display())));
         }

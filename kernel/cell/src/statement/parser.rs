@@ -35,6 +35,8 @@ const FIRST_WORDS: &[&str] = &[
     "USE",
     "COPY",
     "EXPLAIN",
+    "ATTACH",
+    "DETACH",
 ];
 
 /// First words of SQL that Carrel refuses, with what to do instead.
@@ -50,7 +52,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         "each statement takes effect by itself; there are no transactions",
     ),
     (
-        &["ATTACH", "DETACH", "INSTALL", "LOAD", "IMPORT", "EXPORT", "UNLOAD"],
+        &["INSTALL", "LOAD", "IMPORT", "EXPORT", "UNLOAD"],
         "read a file by its path: SELECT * FROM 'file.parquet'; write one with COPY (query) TO 'file.parquet'",
     ),
     (&["PREPARE", "EXECUTE", "DEALLOCATE"], "prepared statements are made through Flight SQL, not in a cell"),
@@ -96,6 +98,11 @@ impl<'a> Parser<'a> {
             self.copy()
         } else if self.word("EXPLAIN") {
             self.explain()
+        } else if self.word("ATTACH") {
+            self.attach()
+        } else if self.word("DETACH") {
+            let if_exists = self.if_exists()?;
+            Ok(StatementKind::Detach { name: self.name("the name of something attached")?, if_exists })
         } else {
             Err(self.refused())
         }
@@ -215,15 +222,32 @@ impl<'a> Parser<'a> {
                 return Err(Problem::unsupported(self.here(), format!("DROP {what} is not supported"), hint));
             }
         };
-        let if_exists = self.word("IF");
-        if if_exists {
-            self.expect_word("EXISTS")?;
-        }
+        let if_exists = self.if_exists()?;
         let name = self.name("a name")?;
         if model {
             return Ok(StatementKind::DropModel { name, if_exists });
         }
         Ok(StatementKind::Drop { object, name, if_exists })
+    }
+
+    fn if_exists(&mut self) -> Parsed<bool> {
+        let there = self.word("IF");
+        if there {
+            self.expect_word("EXISTS")?;
+        }
+        Ok(there)
+    }
+
+    fn attach(&mut self) -> Parsed<StatementKind> {
+        let what = "a place on the cluster, as in ATTACH 'hdfs:///data/x' AS x";
+        let token = self.peek().copied().filter(|token| token.kind == TokenKind::String);
+        let Some(token) = token else { return Err(self.unexpected(what)) };
+        self.at += 1;
+        if !self.word("AS") {
+            return Err(self.unexpected("AS and a name"));
+        }
+        let name = self.name("a name")?;
+        Ok(StatementKind::Attach { place: token.value(self.src), place_span: token.span, name })
     }
 
     fn set(&mut self) -> Parsed<StatementKind> {

@@ -193,3 +193,16 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn places_are_attached_and_detached() {
+    let StatementKind::Attach { place, name, .. } = one("ATTACH 'hdfs:///data/x' AS \"My\"") else {
+        panic!("not an attach")
+    };
+    assert_eq!((place.as_str(), name.parts.as_slice()), ("hdfs:///data/x", &["My".to_owned()][..]));
+    let StatementKind::Detach { name, if_exists } = one("detach if exists x") else { panic!("not a detach") };
+    assert_eq!((name.last(), if_exists), ("x", true));
+    for wrong in ["ATTACH x AS y", "ATTACH 'hdfs:///x'", "ATTACH 'hdfs:///x' AS", "DETACH"] {
+        assert_eq!(parse_cell(wrong).unwrap_err().ename, Ename::SyntaxError, "{wrong}");
+    }
+}

@@ -1,6 +1,8 @@
 //! A catalog's folder: every folder and every data file in it is a dataset. A cluster is not asked again for a moment.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ pub(super) struct Folder {
     description: Option<String>,
     owner: Option<String>,
     seen: Mutex<Option<(Instant, Vec<Dataset>)>>,
+    /// The cluster does not let this user look into the folder itself.
+    closed: AtomicBool,
 }
 
 impl Folder {
@@ -28,7 +32,8 @@ impl Folder {
         description: Option<String>,
         owner: Option<String>,
     ) -> Self {
-        Self { schema: schema.to_owned(), root, description, owner, seen: Mutex::default() }
+        let (seen, closed) = (Mutex::default(), AtomicBool::new(false));
+        Self { schema: schema.to_owned(), root, description, owner, seen, closed }
     }
 
     /// The names of the datasets when they were last looked at.
@@ -46,8 +51,13 @@ impl Folder {
         {
             return datasets.clone();
         }
-        let datasets = match self.look().await {
+        let looked = self.look().await;
+        let denied = looked.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+        self.closed.store(denied && self.root.is_remote(), Ordering::Relaxed);
+        let datasets = match looked {
             Ok(datasets) => datasets,
+            // that is for who names a dataset of it
+            Err(_) if denied && self.root.is_remote() => Vec::new(),
             Err(error) => {
                 tracing::warn!(catalog = self.schema, %error, "a catalog's folder cannot be read");
                 Vec::new()
@@ -56,6 +66,19 @@ impl Folder {
         let seen = (Instant::now(), datasets.clone());
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         datasets
+    }
+
+    /// Any name in a folder that may not be looked into: reading it says who lacks what, and nothing about what is there.
+    pub(super) fn behind_closed_doors(&self, table: &str) -> Option<Dataset> {
+        self.closed.load(Ordering::Relaxed).then(|| Dataset {
+            schema: self.schema.clone(),
+            table: table.to_owned(),
+            source: Source { root: self.root.clone(), path: table.to_owned(), format: None },
+            description: None,
+            owner: None,
+            comments: BTreeMap::new(),
+            readable: false,
+        })
     }
 
     async fn look(&self) -> std::io::Result<Vec<Dataset>> {

@@ -288,7 +288,7 @@ mod tests {
                 }
                 let _ = stream.write_all(&Answer::Done.encode());
             });
-            assert!(broker.read(read(&[(0, 4)]), vec![0..4]).await.is_err());
+            assert!(broker.read(read(&[(0, 1), (1, 4)]), vec![0..1, 1..4]).await.is_err());
             served.join().unwrap();
         }
     }

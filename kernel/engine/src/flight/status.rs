@@ -43,7 +43,8 @@ fn code(ename: Ename) -> Code {
         Ename::CorruptFile => Code::DataLoss,
         Ename::PolicyDenied => Code::PermissionDenied,
         Ename::EngineLost | Ename::SourceChanged => Code::Aborted,
-        Ename::SourceUnavailable => Code::Unavailable,
+        // not "unavailable", which would mean this engine
+        Ename::SourceUnavailable => Code::FailedPrecondition,
         Ename::Internal => Code::Internal,
         _ => Code::InvalidArgument,
     }

@@ -1,0 +1,284 @@
+//! Reading: the file is the one that was listed, the audit knows of it, then its bytes go out as they come in. A broken stream goes on
+//! at the same byte with the blocks looked up anew; when that does not help the answer says so. Never a byte too few.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use carrel_source::frame::MAX_DATA;
+use carrel_source::request::Purpose;
+use carrel_source::{Answer, Code, Failure, Head, Location};
+use futures::StreamExt;
+use hdfs_native::HdfsError;
+use hdfs_native::file::FileReader;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::audit::Record;
+use crate::engine::Engine;
+use crate::failure;
+use crate::opened::Key;
+
+/// Ranges with less between them are read in one go; what lies between stays here.
+const GAP: u64 = 64 << 10;
+
+/// Pieces (packets of data nodes) that wait to be sent.
+const AHEAD: usize = 16;
+
+/// How often a file is looked up again after its blocks could not be read.
+const RETRIES: usize = 2;
+
+/// What is asked for.
+pub(crate) struct Wanted {
+    pub(crate) file: Location,
+    pub(crate) size: u64,
+    pub(crate) modified_ms: i64,
+    pub(crate) ranges: Vec<(u64, u64)>,
+    pub(crate) purpose: Purpose,
+}
+
+/// Where answers go. A client that takes nothing for too long is given up.
+pub(crate) struct Out(BufWriter<OwnedWriteHalf>);
+
+/// Sends the ranges.
+pub(crate) async fn read(engine: &Engine, wanted: &Wanted, out: &mut Out) -> Result<(), Failure> {
+    let path = engine.cluster.path(&wanted.file)?;
+    let key = Key {
+        statement: wanted.purpose.statement.clone(),
+        path: path.to_owned(),
+        size: wanted.size,
+        modified_ms: wanted.modified_ms,
+    };
+    let mut reader = noted(engine, wanted, &key).await?;
+    let mut tries = 0;
+    for group in groups(&wanted.ranges) {
+        let mut at = group.whole.start;
+        while at < group.whole.end {
+            match stream(engine, &reader, &key, &group, &mut at, out).await {
+                Ok(()) => {}
+                Err(Stopped::Client(failure)) => return Err(failure),
+                Err(Stopped::Cluster(failed)) if tries < RETRIES => {
+                    tries += 1;
+                    tracing::warn!(%failed, path, at, "the blocks are looked up again");
+                    engine.files().let_go(&key);
+                    reader = open(engine, &key).await?;
+                }
+                Err(Stopped::Cluster(failed)) => {
+                    engine.files().let_go(&key);
+                    return Err(failed);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The open file. When the statement reads it for the first time that is written down first, also when it is refused.
+async fn noted(engine: &Engine, wanted: &Wanted, key: &Key) -> Result<Arc<FileReader>, Failure> {
+    let opened = open(engine, key).await;
+    let first = engine.files().is_first(key);
+    if first || opened.is_err() {
+        let record = Record {
+            event: "read",
+            statement: &key.statement,
+            dataset: &wanted.purpose.dataset,
+            path: &key.path,
+            size: Some(key.size),
+            ..Record::default()
+        };
+        engine.audit.write(&engine.who, &record.judged(opened.as_ref()))?;
+    }
+    if first && opened.is_ok() {
+        let ended = engine.files().note(key);
+        if let Some((statement, tally)) = ended {
+            engine.write_end(&statement, &tally)?;
+        }
+    }
+    opened
+}
+
+async fn open(engine: &Engine, key: &Key) -> Result<Arc<FileReader>, Failure> {
+    if let Some(reader) = engine.files().get(key) {
+        return Ok(reader);
+    }
+    let path = key.path.as_str();
+    let (status, reader) = engine
+        .cluster
+        .ask(&engine.who, path, |client, path| async move {
+            let status = client.get_file_info(&path).await?;
+            if status.isdir {
+                return Err(HdfsError::IsADirectoryError(path));
+            }
+            Ok((status, client.read(&path).await?))
+        })
+        .await?;
+    let modified = i64::try_from(status.modification_time).unwrap_or(i64::MAX);
+    if status.length as u64 != key.size || modified != key.modified_ms {
+        return Err(failure::changed(path));
+    }
+    if reader.file_length() as u64 != key.size {
+        return Err(failure::unfinished(path));
+    }
+    let reader = Arc::new(reader);
+    engine.files().keep(key.clone(), reader.clone());
+    Ok(reader)
+}
+
+enum Stopped {
+    /// Nobody takes the answer.
+    Client(Failure),
+    /// The cluster does not go on.
+    Cluster(Failure),
+}
+
+/// Sends what comes from `at` on, which moves along; returns at the group's end.
+async fn stream(
+    engine: &Engine,
+    reader: &Arc<FileReader>,
+    key: &Key,
+    group: &Group,
+    at: &mut u64,
+    out: &mut Out,
+) -> Result<(), Stopped> {
+    let mut incoming = fetch(engine, reader, *at..group.whole.end)?;
+    let patience = engine.cluster.timeout();
+    let user = engine.who.user.as_str();
+    while *at < group.whole.end {
+        let piece = match timeout(patience, incoming.pieces.recv()).await {
+            Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
+            Ok(Some(Ok(_)) | None) => {
+                let text = format!("{} ends at byte {at} of {}", key.path, key.size);
+                return Err(Stopped::Cluster(Failure::new(Code::Corrupt, text).about(&key.path)));
+            }
+            Ok(Some(Err(error))) => return Err(Stopped::Cluster(failure::of(&error, user, &key.path))),
+            Err(_) => return Err(Stopped::Cluster(failure::timed_out(&key.path, patience.as_secs()))),
+        };
+        let from = *at;
+        *at += piece.len() as u64;
+        for part in group.parts(from, &piece) {
+            engine.files().count(&key.statement, part.len() as u64);
+            out.data(part).await.map_err(Stopped::Client)?;
+        }
+    }
+    Ok(())
+}
+
+/// Pieces of a file as they come in, some of them ahead of who takes them. Dropping it ends the reading.
+struct Incoming {
+    pieces: mpsc::Receiver<Result<Bytes, HdfsError>>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+fn fetch(engine: &Engine, reader: &Arc<FileReader>, range: Range<u64>) -> Result<Incoming, Stopped> {
+    let index = |n: u64| {
+        usize::try_from(n)
+            .map_err(|_| Stopped::Cluster(Failure::new(Code::Limit, "the file is too long for this machine")))
+    };
+    let (start, length) = (index(range.start)?, index(range.end - range.start)?);
+    let (queue, pieces) = mpsc::channel(AHEAD);
+    let reader = reader.clone();
+    let reading = engine.cluster.spawn(async move {
+        let mut stream = std::pin::pin!(reader.read_range_stream(start, length));
+        while let Some(piece) = stream.next().await {
+            if queue.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Incoming { pieces, _reading: reading })
+}
+
+/// Ranges that follow each other closely.
+#[derive(Debug, PartialEq)]
+struct Group {
+    whole: Range<u64>,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Group {
+    /// What of a piece at this place was asked for.
+    fn parts(&self, from: u64, piece: &Bytes) -> Vec<Bytes> {
+        let end = from + piece.len() as u64;
+        let overlap = |range: &Range<u64>| {
+            let (start, end) = (range.start.max(from), range.end.min(end));
+            let at = |n: u64| usize::try_from(n - from).unwrap_or(usize::MAX).min(piece.len());
+            (start < end).then(|| piece.slice(at(start)..at(end)))
+        };
+        self.ranges.iter().filter_map(overlap).collect()
+    }
+}
+
+fn groups(ranges: &[(u64, u64)]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (start, end) in ranges {
+        let range = *start..*end;
+        match groups.last_mut() {
+            Some(last) if range.start >= last.whole.end && range.start - last.whole.end <= GAP => {
+                last.whole.end = range.end;
+                last.ranges.push(range);
+            }
+            _ => groups.push(Group { whole: range.clone(), ranges: vec![range] }),
+        }
+    }
+    groups
+}
+
+impl Out {
+    pub(crate) fn new(stream: OwnedWriteHalf) -> Self {
+        Self(BufWriter::with_capacity(128 << 10, stream))
+    }
+
+    /// Sends a frame.
+    pub(crate) async fn answer(&mut self, answer: &Answer) -> Result<(), Failure> {
+        self.0.write_all(&answer.encode()).await.map_err(|error| gone(&error))
+    }
+
+    /// Sends bytes, as many frames as that takes.
+    async fn data(&mut self, mut bytes: Bytes) -> Result<(), Failure> {
+        while bytes.has_remaining() {
+            let part = bytes.split_to(bytes.len().min(MAX_DATA));
+            let written = async {
+                self.0.write_all(&Head::of_data(part.len())).await?;
+                self.0.write_all(&part).await
+            };
+            written.await.map_err(|error| gone(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the last frame and everything that waits.
+    pub(crate) async fn end(&mut self, answer: &Answer) -> Result<(), Failure> {
+        self.answer(answer).await?;
+        self.0.flush().await.map_err(|error| gone(&error))
+    }
+}
+
+fn gone(error: &std::io::Error) -> Failure {
+    Failure::new(Code::Internal, format!("the engine went away: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_ranges_go_together_and_the_gap_stays_here() {
+        let near = groups(&[(0, 4), (6, 8), (8, 9)]);
+        assert_eq!(near, [Group { whole: 0..9, ranges: vec![0..4, 6..8, 8..9] }]);
+        let piece = Bytes::from_static(b"abcdefghi");
+        assert_eq!(near[0].parts(0, &piece), ["abcd", "gh", "i"]);
+        assert_eq!(near[0].parts(3, &piece.slice(3..7)), ["d", "g"]);
+        assert_eq!(near[0].parts(4, &piece.slice(4..6)), Vec::<Bytes>::new());
+    }
+
+    #[test]
+    fn far_or_backward_ranges_are_read_by_themselves() {
+        let far = GAP + 5;
+        let split = groups(&[(0, 4), (far, far + 1), (2, 3)]);
+        let wholes: Vec<_> = split.into_iter().map(|group| group.whole).collect();
+        assert_eq!(wholes, [0..4, far..far + 1, 2..3]);
+    }
+}
