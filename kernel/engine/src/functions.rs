@@ -11,6 +11,7 @@ mod list_aggregates;
 mod lists;
 mod numbers;
 mod patterns;
+mod printf;
 mod text;
 mod zones;
 
@@ -198,6 +199,7 @@ fn defs() -> impl Iterator<Item = &'static Def> {
     [
         text::DEFS,
         patterns::DEFS,
+        printf::DEFS,
         numbers::DEFS,
         dates::DEFS,
         format::DEFS,

@@ -4,6 +4,7 @@
 pub mod asof;
 pub mod dates;
 pub mod exclude;
+pub mod groups;
 pub mod limits;
 pub mod sample;
 pub mod unnest;
@@ -27,6 +28,7 @@ fn marks(plan: LogicalPlan) -> Result<LogicalPlan> {
         let node = node.transform_data(sample::rewrite)?;
         let node = node.transform_data(limits::rewrite)?;
         let node = node.transform_data(exclude::rewrite)?;
+        let node = node.transform_data(groups::rewrite)?;
         if node.transformed && node.data.schema() != &before {
             return Ok(Transformed::yes(node.data));
         }

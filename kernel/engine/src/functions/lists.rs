@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, Int64Builder, ListArray, ListBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, Int64Builder, ListArray, ListBuilder};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, sort_to_indices, take};
 use arrow::datatypes::{DataType, Field, Int64Type, UInt32Type};
@@ -31,6 +31,7 @@ pub(super) const DEFS: &[Def] = &[
         about: ("len(x)", "How many letters a text has, or values a list."),
         ..DEF
     },
+    Def { name: "__or_empty", takes: &[Takes::List], gives: same, run: or_empty, ..DEF },
     Def { name: "__list_grade_up", takes: &[Takes::List], gives: ints, run: grade_up, ..DEF },
     Def { name: "__list_where", takes: &[Takes::List, Takes::List], gives: same, run: list_where, ..DEF },
     Def { name: "__list_select", takes: &[Takes::List, Takes::List], gives: same, run: list_select, ..DEF },
@@ -42,6 +43,25 @@ fn ints(_: &[DataType]) -> Result<DataType> {
 
 fn same(given: &[DataType]) -> Result<DataType> {
     Ok(given.first().cloned().unwrap_or(DataType::Null))
+}
+
+/// A list without values where there is none.
+fn or_empty(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
+    let (Some(list), DataType::List(field)) = (args[0].as_list_opt::<i32>(), args[0].data_type()) else {
+        return Ok(args[0].clone());
+    };
+    if list.null_count() == 0 {
+        return Ok(args[0].clone());
+    }
+    let mut rows = Vec::new();
+    let mut lengths = Vec::new();
+    for (row, span) in list.offsets().windows(2).enumerate() {
+        let span = if list.is_null(row) { 0..0 } else { span[0]..span[1] };
+        lengths.push(span.len());
+        rows.extend(span);
+    }
+    let values = take(list.values(), &Int32Array::from(rows), None)?;
+    Ok(Arc::new(ListArray::new(field.clone(), OffsetBuffer::from_lengths(lengths), values, None)))
 }
 
 fn length(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {

@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, Result};
+use datafusion::functions_nested::extract::array_element_udf;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, cast, lit};
 use sqlparser::ast::BinaryOperator;
@@ -58,6 +59,14 @@ impl ExprPlanner for Operators {
         expr: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        // DataFusion would make nth_value of it, of which two in different orders cannot stand in one query
+        if let (Expr::AggregateFunction(_), GetFieldAccess::ListIndex { key }) =
+            (&expr.expr, &expr.field_access)
+            && expr.expr.get_type(schema).is_ok_and(|data_type| matches!(data_type, DataType::List(_)))
+        {
+            let element = array_element_udf().call(vec![expr.expr.clone(), key.as_ref().clone()]);
+            return Ok(PlannerResult::Planned(element));
+        }
         if !expr.expr.get_type(schema).is_ok_and(|data_type| text(&data_type)) {
             return Ok(PlannerResult::Original(expr));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DFSchema, DFSchemaRef, Result, TableReference, plan_datafusion_err};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue, TableReference, plan_datafusion_err};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
@@ -70,6 +70,20 @@ impl<'a> Provider<'a> {
     }
 }
 
+/// Times as DataFusion's series take them.
+fn in_nanoseconds(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), zone), about) => {
+            let finer = match micros.checked_mul(1000) {
+                Some(nanos) => ScalarValue::TimestampNanosecond(Some(nanos), zone),
+                None => ScalarValue::TimestampMicrosecond(Some(micros), zone),
+            };
+            Expr::Literal(finer, about)
+        }
+        other => other,
+    }
+}
+
 impl ContextProvider for Provider<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         self.tables.get(&name).cloned().ok_or_else(|| plan_datafusion_err!("table '{name}' not found"))
@@ -90,7 +104,9 @@ impl ContextProvider for Provider<'_> {
         let schema = DFSchema::empty();
         let args = args
             .into_iter()
-            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .map(|arg| {
+                simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)).map(in_nanoseconds)
+            })
             .collect::<Result<Vec<_>>>()?;
         let args = datafusion::catalog::TableFunctionArgs::new(&args, self.state);
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))

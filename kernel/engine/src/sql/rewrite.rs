@@ -2,6 +2,7 @@
 //! of a FROM clause it has that clause planned by itself; where it must know data it asks ([`Stop::Asks`]) and is run again.
 
 mod alias;
+mod arrays;
 mod calls;
 mod columns;
 mod expressions;

@@ -150,8 +150,12 @@ impl Values {
                 problem.hint("add LIMIT 1, an aggregate such as max(…), or a condition that leaves one row"),
             ));
         }
-        self.bytes += array.get_array_memory_size();
-        self.arrays.push(array);
+        // a group's values are a slice of a batch, which would be kept whole
+        let bytes = array.to_data().get_slice_memory_size()?;
+        let rows = UInt32Array::from_iter_values((0_u32..).take(array.len()));
+        let whole = array.get_array_memory_size() <= 2 * bytes;
+        self.arrays.push(if whole { array } else { take(&array, &rows, None)? });
+        self.bytes += bytes + size_of::<ArrayRef>();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, JoinType, Result};
 use datafusion::functions_aggregate::count::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
     Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit, not, when,
 };
@@ -24,6 +25,18 @@ impl Unnest {
         };
         let before = plan.schema().clone();
         let mut input = input.clone();
+        if let LogicalPlan::Filter(filter) = &plan {
+            // fewer rows have fewer different values to compute a query for
+            let conditions = split_conjunction_owned(filter.predicate.clone());
+            let (nested, plain): (Vec<Expr>, Vec<Expr>) = conditions
+                .into_iter()
+                .partition(|expr| expr.exists(|expr| Ok(is_query(expr))).unwrap_or(true));
+            if let (Some(nested), Some(plain)) =
+                (nested.into_iter().reduce(Expr::and), plain.into_iter().reduce(Expr::and))
+            {
+                return self.attach_all(filtered(filtered(input, plain)?, nested)?);
+            }
+        }
         let mut exprs = Vec::new();
         for expr in plan.expressions() {
             exprs.push(self.replaced(expr, &mut input)?);
@@ -91,7 +104,7 @@ impl Unnest {
             let conditions: Vec<Expr> = on.chain(join.filter.clone()).collect();
             let (nested, plain): (Vec<Expr>, Vec<Expr>) = conditions
                 .into_iter()
-                .flat_map(datafusion::logical_expr::utils::split_conjunction_owned)
+                .flat_map(split_conjunction_owned)
                 .partition(|expr| expr.exists(|expr| Ok(is_query(expr))).unwrap_or(true));
             let joined = LogicalPlanBuilder::from(join.left.as_ref().clone())
                 .join_on(join.right.as_ref().clone(), JoinType::Inner, plain)?

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem, TableWithJoins, VisitMut, VisitorMut,
-    visit_expressions,
+    AccessExpr, Expr, GroupByExpr, Ident, OrderBy, Query, Select, SelectItem, TableWithJoins, VisitMut,
+    VisitorMut, visit_expressions,
 };
 
 use super::select::Merged;
@@ -26,13 +26,15 @@ impl Rewriter<'_> {
             return Ok(());
         }
         let Ok(columns) = self.columns_of(tables) else { return Ok(()) };
+        let relations: BTreeSet<String> =
+            columns.iter().filter_map(|column| column.relation.clone()).collect();
         let columns: BTreeSet<String> = columns.into_iter().map(|column| column.name).collect();
         let mut known: BTreeMap<String, Expr> = BTreeMap::new();
         for item in &mut select.projection {
             match item {
-                SelectItem::UnnamedExpr(expr) => replace(expr, &known),
+                SelectItem::UnnamedExpr(expr) => replace_aliases(expr, &known, &relations),
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    replace(expr, &known);
+                    replace_aliases(expr, &known, &relations);
                     let name = normalized(alias);
                     if !columns.contains(&name) {
                         known.insert(name, from::nested(expr.clone()));
@@ -48,11 +50,11 @@ impl Rewriter<'_> {
             .map(|(name, expr)| (name.clone(), expr.clone()))
             .collect();
         if let Some(condition) = &mut select.selection {
-            replace(condition, &rows);
+            replace_aliases(condition, &rows, &relations);
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             for expr in exprs.iter_mut().filter(|expr| !matches!(expr, Expr::Identifier(_))) {
-                replace(expr, &rows);
+                replace_aliases(expr, &rows, &relations);
             }
         }
         Ok(())
@@ -200,6 +202,11 @@ fn uses_any(select: &Select, names: &BTreeSet<String>) -> bool {
     let uses = |expr: &Expr| {
         visit_expressions(expr, |expr| match expr {
             Expr::Identifier(name) if names.contains(&normalized(name)) => ControlFlow::Break(()),
+            Expr::CompoundIdentifier(parts)
+                if parts.first().is_some_and(|name| names.contains(&normalized(name))) =>
+            {
+                ControlFlow::Break(())
+            }
             _ => ControlFlow::Continue(()),
         })
         .is_break()
@@ -218,8 +225,18 @@ fn uses_any(select: &Select, names: &BTreeSet<String>) -> bool {
 
 /// Replaces bare names, but not in queries inside and not where a lambda has a parameter of that name.
 fn replace(node: &mut impl VisitMut, known: &BTreeMap<String, Expr>) {
+    replaced(node, known, None);
+}
+
+/// Replaces aliases, also where a field of one is named: `alias.field`, unless a relation has that name.
+fn replace_aliases(node: &mut impl VisitMut, known: &BTreeMap<String, Expr>, relations: &BTreeSet<String>) {
+    replaced(node, known, Some(relations));
+}
+
+fn replaced(node: &mut impl VisitMut, known: &BTreeMap<String, Expr>, relations: Option<&BTreeSet<String>>) {
     struct Replace<'a> {
         known: &'a BTreeMap<String, Expr>,
+        relations: Option<&'a BTreeSet<String>>,
         depth: usize,
         hidden: Vec<String>,
     }
@@ -257,12 +274,30 @@ fn replace(node: &mut impl VisitMut, known: &BTreeMap<String, Expr>) {
                         *expr = meaning.clone();
                     }
                 }
+                // a part of a struct
+                Expr::CompoundIdentifier(parts) if self.depth == 0 => {
+                    let (Some((name, fields)), Some(relations)) = (parts.split_first(), self.relations)
+                    else {
+                        return ControlFlow::Continue(());
+                    };
+                    let name = normalized(name);
+                    if let Some(meaning) = self.known.get(&name)
+                        && !relations.contains(&name)
+                        && !self.hidden.contains(&name)
+                    {
+                        let field = |field: &Ident| AccessExpr::Dot(from::text(&normalized(field)));
+                        *expr = Expr::CompoundFieldAccess {
+                            root: Box::new(meaning.clone()),
+                            access_chain: fields.iter().map(field).collect(),
+                        };
+                    }
+                }
                 _ => {}
             }
             ControlFlow::Continue(())
         }
     }
     if !known.is_empty() {
-        let _ = node.visit(&mut Replace { known, depth: 0, hidden: Vec::new() });
+        let _ = node.visit(&mut Replace { known, relations, depth: 0, hidden: Vec::new() });
     }
 }

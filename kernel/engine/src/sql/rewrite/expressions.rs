@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Interval, Spanned, UnaryOperator, Value, ValueWithSpan,
+    FunctionArgExpr, FunctionArguments, Interval, Spanned, Subscript, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::{Done, Rewriter, from};
@@ -24,6 +24,12 @@ const OTHER_PARTS: &[&str] = &[
 impl Rewriter<'_> {
     /// Before the parts of an expression are looked at.
     pub(super) fn before(&mut self, expr: &mut Expr) -> Done {
+        if let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = expr
+            && super::last_name(name) == "array"
+        {
+            *expr = self.array_of(query)?;
+            return Ok(());
+        }
         if let Some(made) = self.tuples(expr)? {
             *expr = made;
         }
@@ -147,6 +153,10 @@ impl Rewriter<'_> {
             Expr::UnaryOp { op: UnaryOperator::PGPostfixFactorial, expr } => {
                 Some(from::call("factorial", vec![expr.as_ref().clone()]))
             }
+            Expr::CompoundFieldAccess { access_chain, .. } if access_chain.iter().any(is_short) => {
+                access_chain.iter_mut().for_each(written_out);
+                return self.after(expr);
+            }
             Expr::CompoundFieldAccess { root, access_chain }
                 if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(Expr::Function(_)))) =>
             {
@@ -181,6 +191,33 @@ impl Rewriter<'_> {
             };
         }
         Ok(Some(expr))
+    }
+}
+
+/// `.field` of a struct, `[a:]`, `[:b]`
+fn is_short(access: &AccessExpr) -> bool {
+    match access {
+        AccessExpr::Dot(Expr::Identifier(_)) => true,
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+            lower_bound.is_none() || upper_bound.is_none()
+        }
+        _ => false,
+    }
+}
+
+fn written_out(access: &mut AccessExpr) {
+    match access {
+        AccessExpr::Dot(field) => {
+            if let Expr::Identifier(name) = field {
+                *field = from::text(&super::normalized(name));
+            }
+        }
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, .. }) => {
+            lower_bound.get_or_insert_with(|| from::number("1"));
+            // the last one, counted from the end
+            upper_bound.get_or_insert_with(|| from::number("-1"));
+        }
+        AccessExpr::Subscript(Subscript::Index { .. }) => {}
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) const MACROS: &[(&str, &[&str], &str)] = &[
     ("regexp_contains", &["a", "p"], "regexp_like(a, p)"),
     ("regexp_substr", &["a", "p"], "nullif(regexp_extract(a, p), '')"),
     ("hex", &["a"], "upper(to_hex(a))"),
+    ("encode", &["a"], "CAST(a AS BYTEA)"),
     ("to_base64", &["a"], "encode(a, 'base64')"),
     ("base64", &["a"], "encode(a, 'base64')"),
     ("from_base64", &["a"], "decode(a, 'base64')"),

@@ -39,6 +39,9 @@ impl Rewriter<'_> {
 
     fn compare(&self, whole: &Expr, left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Made {
         use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
+        if let (BinaryOperator::Overlaps, [a, b], [c, d]) = (op, left, right) {
+            return Ok(Some(overlap([a, b], [c, d])));
+        }
         if !matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             return Ok(None);
         }
@@ -118,6 +121,17 @@ impl Rewriter<'_> {
         };
         not(case, negated)
     }
+}
+
+/// Do two stretches of time have a moment in common? Each holds its beginning and not its end, and may be given backwards.
+fn overlap([a, b]: [&Expr; 2], [c, d]: [&Expr; 2]) -> Expr {
+    let of = |name: &str, a: &Expr, b: &Expr| from::call(name, vec![a.clone(), b.clone()]);
+    let (first, second) = (of("least", a, b), of("least", c, d));
+    let before_end = from::binary(first.clone(), BinaryOperator::Lt, of("greatest", c, d));
+    let after_begin = from::binary(second.clone(), BinaryOperator::Lt, of("greatest", a, b));
+    let both = from::binary(before_end, BinaryOperator::And, after_begin);
+    let same = from::binary(first, BinaryOperator::Eq, second);
+    Expr::Nested(Box::new(from::binary(Expr::Nested(Box::new(both)), BinaryOperator::Or, same)))
 }
 
 fn boolean(value: bool) -> Expr {
