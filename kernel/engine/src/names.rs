@@ -157,6 +157,11 @@ async fn open_source(
     Ok(table)
 }
 
+/// Is this the address of something that is no file of this machine?
+fn elsewhere(name: &str) -> bool {
+    name.split_once("://").is_some_and(|(scheme, _)| !scheme.eq_ignore_ascii_case("file"))
+}
+
 async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn TableProvider>, Problem> {
     if let Some(found) = own(session, name).await? {
         return Ok(found);
@@ -168,7 +173,7 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
     }
     let found = session.catalog().find_bare(name).await;
     match found.as_slice() {
-        [] if name.contains("://") => Ok(open_place(session, name).await?),
+        [] if elsewhere(name) => Ok(open_place(session, name).await?),
         [] if Home::looks_like_file(name) => Ok(open_file(session, name).await?),
         [] => Err(unknown(session, name).await),
         [one] => Ok(open_dataset(session, one).await?),
