@@ -1,6 +1,10 @@
 //! Every statement on small files, through the session as a client would use it.
 
 mod common;
+#[path = "session/kinds.rs"]
+mod kinds;
+#[path = "session/odd.rs"]
+mod odd;
 
 use carrel_cell::problem::Ename;
 use common::World;
