@@ -34,7 +34,6 @@ KINDS = list(kinds())
 @pytest.fixture(scope="module")
 def duck(data):
     connection = duckdb.connect()
-    connection.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
     connection.execute("CREATE SCHEMA tpch")
     for folder in sorted((data / "tpch").iterdir()):
         if folder.is_dir():

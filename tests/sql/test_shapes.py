@@ -40,7 +40,6 @@ def stars(data, tpcds):
 @pytest.fixture(scope="module")
 def duck(tpcds):
     connection = duckdb.connect()
-    connection.execute("SET default_null_order = 'nulls_last_on_asc_first_on_desc'")
     connection.execute("CREATE SCHEMA tpcds")
     for folder in sorted(tpcds.iterdir()):
         if folder.is_dir():

@@ -8,7 +8,7 @@ WITH returns AS (
 SELECT c_customer_id, r.total
 FROM returns r JOIN tpcds.store ON s_store_sk = r.store JOIN tpcds.customer ON c_customer_sk = r.customer
 WHERE r.total > (SELECT avg(CAST(total AS DOUBLE)) * 1.2 FROM returns other WHERE other.store = r.store)
-ORDER BY c_customer_id
+ORDER BY c_customer_id, r.total
 LIMIT 50;
 
 -- name: cheap_items_of_their_category
@@ -92,8 +92,8 @@ ORDER BY i_category NULLS LAST;
 -- name: a_correlated_inequality
 SELECT d_year, count(*) AS days
 FROM tpcds.date_dim d
-WHERE d_year BETWEEN 2000 AND 2002
-  AND (SELECT count(*) FROM tpcds.promotion p WHERE p.p_start_date_sk <= d.d_date_sk AND p.p_end_date_sk >= d.d_date_sk) > 0
+WHERE d_year BETWEEN 1996 AND 2002
+  AND (SELECT count(*) FROM tpcds.item i WHERE i.i_rec_start_date <= d.d_date AND i.i_rec_end_date >= d.d_date AND i.i_item_sk < 200) > 30
 GROUP BY d_year
 ORDER BY d_year;
 

@@ -11,7 +11,7 @@ SELECT count(*) AS customers FROM (
 -- name: stores_but_not_the_web
 SELECT i_item_id FROM tpcds.store_sales JOIN tpcds.item ON ss_item_sk = i_item_sk WHERE ss_quantity > 90
 EXCEPT
-SELECT i_item_id FROM tpcds.web_sales JOIN tpcds.item ON ws_item_sk = i_item_sk WHERE ws_quantity > 10
+SELECT i_item_id FROM tpcds.web_sales JOIN tpcds.item ON ws_item_sk = i_item_sk WHERE ws_quantity > 60
 ORDER BY i_item_id;
 
 -- name: bags_that_count

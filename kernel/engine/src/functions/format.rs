@@ -1,11 +1,12 @@
 //! Times as text and back: strftime's patterns (`%Y-%m-%d`) and PostgreSQL's (`YYYY-MM-DD`).
 
+mod patterns;
+mod plain;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, TimeUnit, TimestampMicrosecondType};
 use carrel_cell::problem::{Ename, Problem};
 use chrono::format::{Item, Parsed, StrftimeItems};
@@ -16,6 +17,8 @@ use super::dates::time_of;
 use super::text::{strings, text};
 use super::{DEF, Def, Takes};
 use crate::problems::wrap;
+use patterns::{number_as, postgres, to_number};
+use plain::{parsed_plainly, read_dates, read_times, read_type};
 
 /// The table.
 pub(super) const DEFS: &[Def] = &[
@@ -254,85 +257,6 @@ fn parsed(
     texts.iter().zip(patterns.iter()).map(one).collect()
 }
 
-/// PostgreSQL's pattern as strftime's, longest words first.
-fn postgres(pattern: &str) -> String {
-    if pattern.contains('%') {
-        return pattern.to_owned();
-    }
-    const WORDS: &[(&str, &str)] = &[
-        ("YYYY", "%Y"),
-        ("yyyy", "%Y"),
-        ("YY", "%y"),
-        ("yy", "%y"),
-        ("IYYY", "%G"),
-        ("IW", "%V"),
-        ("WW", "%U"),
-        ("MONTH", "%B"),
-        ("Month", "%B"),
-        ("month", "%B"),
-        ("MON", "%b"),
-        ("Mon", "%b"),
-        ("mon", "%b"),
-        ("MM", "%m"),
-        ("mm", "%m"),
-        ("DDD", "%j"),
-        ("DD", "%d"),
-        ("dd", "%d"),
-        ("DAY", "%A"),
-        ("Day", "%A"),
-        ("day", "%A"),
-        ("DY", "%a"),
-        ("Dy", "%a"),
-        ("dy", "%a"),
-        ("ID", "%u"),
-        ("D", "%w"),
-        ("HH24", "%H"),
-        ("hh24", "%H"),
-        ("HH12", "%I"),
-        ("hh12", "%I"),
-        ("HH", "%I"),
-        ("hh", "%I"),
-        ("MI", "%M"),
-        ("mi", "%M"),
-        ("SS", "%S"),
-        ("ss", "%S"),
-        ("MS", "%3f"),
-        ("US", "%6f"),
-        ("AM", "%p"),
-        ("PM", "%p"),
-        ("am", "%P"),
-        ("pm", "%P"),
-        ("TZ", "%Z"),
-        ("OF", "%:z"),
-        ("Q", "%q"),
-        ("J", "%J"),
-    ];
-    let mut out = String::new();
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix('"') {
-            let (quoted, after) = after.split_once('"').unwrap_or((after, ""));
-            out.push_str(&quoted.replace('%', "%%"));
-            rest = after;
-            continue;
-        }
-        rest = rest.strip_prefix("FM").unwrap_or(rest);
-        let word = WORDS.iter().filter(|(word, _)| rest.starts_with(word)).max_by_key(|(word, _)| word.len());
-        match word {
-            Some((word, meaning)) => {
-                out.push_str(meaning);
-                rest = &rest[word.len()..];
-            }
-            None => {
-                let c = rest.chars().next().unwrap_or(c);
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
-        }
-    }
-    out
-}
-
 fn to_char(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
     let patterns = strings(args, 1);
     if !args[0].data_type().is_numeric() {
@@ -349,50 +273,6 @@ fn to_char(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
         })
     });
     Ok(Arc::new(rows.collect::<Result<StringArray>>()?))
-}
-
-/// A number by a pattern of 9, 0, `.`, `,` and FM.
-fn number_as(number: f64, pattern: &str) -> Option<String> {
-    let (filled, pattern) = match pattern.strip_prefix("FM") {
-        Some(rest) => (false, rest),
-        None => (true, pattern),
-    };
-    if !pattern.chars().all(|c| matches!(c, '9' | '0' | '.' | ',')) {
-        return None;
-    }
-    let (whole, digits) = pattern.split_once('.').unwrap_or((pattern, ""));
-    let text = format!("{:.*}", digits.len(), number.abs());
-    let (number_whole, number_digits) = text.split_once('.').unwrap_or((&text, ""));
-    let zeros = whole.chars().skip_while(|c| *c != '0').filter(|c| *c != ',').count();
-    let places = whole.chars().filter(|c| *c != ',').count();
-    let number_whole =
-        if number_whole == "0" && zeros == 0 && !digits.is_empty() { "" } else { number_whole };
-    if number_whole.len() > places {
-        return Some(pattern.replace(['9', '0'], "#"));
-    }
-    let padded = format!("{number_whole:0>zeros$}");
-    let mut out = String::new();
-    let mut left = padded.chars().rev();
-    let mut next = left.next();
-    for c in whole.chars().rev() {
-        let Some(digit) = next else { break };
-        if c == ',' {
-            out.push(',');
-            continue;
-        }
-        out.push(digit);
-        next = left.next();
-    }
-    let mut out: String = out.trim_end_matches(',').chars().rev().collect();
-    if number < 0.0 {
-        out.insert(0, '-');
-    }
-    if !digits.is_empty() {
-        out.push('.');
-        out.push_str(number_digits);
-    }
-    let width = pattern.len() + 1;
-    Some(if filled { format!("{out:>width$}") } else { out })
 }
 
 fn to_date(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
@@ -441,198 +321,4 @@ fn to_timestamp(args: &[ArrayRef], to: &DataType) -> Result<ArrayRef> {
         return Ok(arrow::compute::cast(&args[0], to)?);
     }
     Ok(Arc::new(times(&args[0])?))
-}
-
-fn to_number(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
-    let rows = strings(args, 0).iter().map(|text| {
-        let Some(text) = text else { return Ok(None) };
-        let kept: String =
-            text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+')).collect();
-        match kept.parse::<f64>() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => {
-                Err(wrong(format!("'{text}' is no number"), "TRY_CAST(x AS DOUBLE) gives NULL instead"))
-            }
-        }
-    });
-    Ok(Arc::new(rows.collect::<Result<Float64Array>>()?))
-}
-
-/// With a zone to read local times in, they are times of Greenwich; the cast that follows says which zone shows them.
-fn read_type(given: &[DataType]) -> Result<DataType> {
-    stamp(given)
-}
-
-fn read_times(args: &[ArrayRef], strict: bool) -> Result<ArrayRef> {
-    let rows = strings(args, 0).iter().zip(strings(args, 1).iter()).map(|(text, zone)| {
-        let Some(text) = text else { return Ok(None) };
-        match plain_time(text) {
-            Some((local, offset)) => {
-                let micros = local.and_utc().timestamp_micros();
-                // a time without a zone is local: Arrow's cast takes it as one of the zone that it is cast to
-                let zone = zone.unwrap_or("");
-                Ok(Some(match offset {
-                    None => micros,
-                    Some(offset) if zone.is_empty() => micros - offset,
-                    Some(offset) => super::zones::shown_in(zone, micros - offset)?,
-                }))
-            }
-            None if strict => Err(not_a_time(text)),
-            None => Ok(None),
-        }
-    });
-    Ok(Arc::new(rows.collect::<Result<TimestampMicrosecondArray>>()?))
-}
-
-fn read_dates(args: &[ArrayRef], strict: bool) -> Result<ArrayRef> {
-    let rows = strings(args, 0).iter().map(|text| {
-        let Some(text) = text else { return Ok(None) };
-        match plain_time(text) {
-            Some((local, _)) => {
-                let days = local.and_utc().timestamp().div_euclid(86_400);
-                Ok(i32::try_from(days).ok())
-            }
-            None if strict => Err(wrong(
-                format!("'{text}' is no date"),
-                "write '2024-12-31'; strptime(text, '%d.%m.%Y') reads other forms, TRY_CAST gives NULL",
-            )),
-            None => Ok(None),
-        }
-    });
-    Ok(Arc::new(rows.collect::<Result<Date32Array>>()?))
-}
-
-/// Texts of the usual forms: a date, or a date and a time with or without seconds, a fraction and a zone.
-fn parsed_plainly(texts: &StringArray) -> Result<TimestampMicrosecondArray> {
-    let rows = texts.iter().map(|text| {
-        let Some(text) = text else { return Ok(None) };
-        match plain_time(text) {
-            Some((time, offset)) => Ok(Some(time.and_utc().timestamp_micros() - offset.unwrap_or(0))),
-            None => Err(not_a_time(text)),
-        }
-    });
-    rows.collect()
-}
-
-pub(crate) fn not_a_time(text: &str) -> datafusion::error::DataFusionError {
-    wrong(
-        format!("'{text}' is no time"),
-        "write '2024-12-31' or '2024-12-31 23:59:59'; strptime(text, '%d.%m.%Y') reads other forms",
-    )
-}
-
-/// A time as people write it, and microseconds east of Greenwich if it says so.
-pub(crate) fn plain_time(text: &str) -> Option<(NaiveDateTime, Option<i64>)> {
-    let text = text.trim();
-    if text.eq_ignore_ascii_case("epoch") {
-        return Some((chrono::DateTime::UNIX_EPOCH.naive_utc(), None));
-    }
-    let (date, rest) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], text[at + 1..].trim()),
-        None => (text, ""),
-    };
-    let date = plain_date(date)?;
-    if rest.is_empty() {
-        return Some((date.and_time(NaiveTime::MIN), None));
-    }
-    let end =
-        rest.find(|c: char| !(c.is_ascii_digit() || matches!(c, ':' | '.' | ','))).unwrap_or(rest.len());
-    let (clock, zone) = (&rest[..end], rest[end..].trim());
-    let time = plain_clock(clock)?;
-    let local = date.and_time(time);
-    let offset = match zone {
-        "" => None,
-        "Z" | "z" | "UTC" | "utc" | "GMT" => Some(0),
-        zone => Some(offset_of(zone, local)?),
-    };
-    Some((local, offset))
-}
-
-fn plain_date(text: &str) -> Option<chrono::NaiveDate> {
-    let separator = if text.contains('/') { '/' } else { '-' };
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text),
-    };
-    let mut parts = digits.split(separator);
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let digits = |part: &str, most: usize| {
-        !part.is_empty() && part.len() <= most && part.bytes().all(|b| b.is_ascii_digit())
-    };
-    if parts.next().is_some() || !digits(year, 6) || year.len() < 4 || !digits(month, 2) || !digits(day, 2) {
-        return None;
-    }
-    chrono::NaiveDate::from_ymd_opt(sign * year.parse::<i32>().ok()?, month.parse().ok()?, day.parse().ok()?)
-}
-
-fn plain_clock(text: &str) -> Option<NaiveTime> {
-    let mut parts = text.split(':');
-    let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next().unwrap_or("0"));
-    if parts.next().is_some() || hour.is_empty() || hour.len() > 2 || minute.len() != 2 {
-        return None;
-    }
-    let (second, fraction) = second.split_once(['.', ',']).unwrap_or((second, ""));
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) || second.len() > 2 {
-        return None;
-    }
-    let nanos: u32 = format!("{fraction:0<9}").parse().ok()?;
-    NaiveTime::from_hms_nano_opt(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, nanos)
-}
-
-fn offset_of(zone: &str, local: NaiveDateTime) -> Option<i64> {
-    let sign = match zone.chars().next()? {
-        '+' => 1,
-        '-' => -1,
-        _ => {
-            use chrono::{Offset, TimeZone};
-            let zone: arrow::array::timezone::Tz = zone.parse().ok()?;
-            let offset = zone.offset_from_local_datetime(&local).earliest()?;
-            return Some(i64::from(offset.fix().local_minus_utc()) * 1_000_000);
-        }
-    };
-    let digits: String = zone[1..].chars().filter(|c| *c != ':').collect();
-    let (hours, minutes) = match digits.len() {
-        1 | 2 => (digits.parse::<i64>().ok()?, 0),
-        4 => (digits[..2].parse::<i64>().ok()?, digits[2..].parse::<i64>().ok()?),
-        _ => return None,
-    };
-    (hours < 16 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60) * 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_as_people_write_them() {
-        for (text, is) in [
-            ("2024-02-03", Some("2024-02-03 00:00:00")),
-            ("2024-02-03 04:05", Some("2024-02-03 04:05:00")),
-            ("2024-2-3T04:05:06.789Z", Some("2024-02-03 04:05:06.789")),
-            ("2024/02/03 4:05:06", Some("2024-02-03 04:05:06")),
-            ("2024-02-03 04:05:06+02", Some("2024-02-03 02:05:06")),
-            ("2024-02-03 04:05:06 -0530", Some("2024-02-03 09:35:06")),
-            ("2024-07-01 12:00 Europe/Berlin", Some("2024-07-01 10:00:00")),
-            ("9999-12-31 23:59:59", Some("9999-12-31 23:59:59")),
-            ("2024-02-30", None),
-            ("2024-02-03 25:00", None),
-            ("03.02.2024", None),
-            ("2024-02-03x", None),
-            ("", None),
-        ] {
-            let found = plain_time(text).map(|(time, offset)| {
-                (time - chrono::TimeDelta::microseconds(offset.unwrap_or(0))).to_string()
-            });
-            assert_eq!(found.as_deref(), is, "{text}");
-        }
-    }
-
-    #[test]
-    fn postgres_patterns() {
-        assert_eq!(postgres("YYYY-MM-DD HH24:MI:SS"), "%Y-%m-%d %H:%M:%S");
-        assert_eq!(postgres("FMMonth \"at\" DD"), "%B at %d");
-        assert_eq!(number_as(1234.5, "FM9,999.00").as_deref(), Some("1,234.50"));
-        assert_eq!(number_as(-7.0, "FM000").as_deref(), Some("-007"));
-        assert_eq!(number_as(12345.0, "FM999").as_deref(), Some("###"));
-    }
 }

@@ -246,8 +246,16 @@ pub(super) fn memory(message: &str) -> Problem {
         .or_else(|| after("Additional allocation failed for ").and_then(|rest| rest.split(" with ").next()));
     let limit = after("pool_size: ").and_then(|rest| rest.split(')').next());
     let operator = consumer.map_or("the query", operator_words);
+    let asked = after("Failed to allocate additional ").and_then(|rest| rest.split(" for ").next());
+    let held =
+        message.split_once(" already allocated").and_then(|(before, _)| before.rsplit(" with ").next());
+    let peak = match (held, asked) {
+        (Some(held), Some(asked)) => format!(": it held {held} and asked for {asked} more"),
+        _ => String::new(),
+    };
     let limit = limit.map_or(String::new(), |limit| format!(", the limit is {limit}"));
-    Problem::new(Ename::MemoryLimit, format!("{operator} needs more memory than this session has{limit}"))
+    let text = format!("{operator} needs more memory than this session has{peak}{limit}");
+    Problem::new(Ename::MemoryLimit, text)
         .hint("filter earlier, select fewer columns, join on a key, or build the result in steps with CREATE TABLE … AS; your tables are unharmed")
 }
 
