@@ -27,6 +27,7 @@ def have_user(name):
 def make(name, cluster, lines="", timeout=60, keytab=None, krb5=None):
     """A Carrel that is not started yet. Its catalogs are the cluster's; no dataset lies on this machine."""
     own = WORK / f"{name}.keytab"
+    own.unlink(missing_ok=True)
     shutil.copy(keytab or cluster.keytab("carrel-broker"), own)
     os.chmod(own, 0o400)
     if os.geteuid() == 0:

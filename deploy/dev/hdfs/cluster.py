@@ -22,7 +22,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from devhdfs import Unavailable, Usage, artifacts, datasets, kerberos, settings  # noqa: E402
+from devhdfs import Unavailable, Usage, artifacts, datasets, kerberos, pair, settings  # noqa: E402
 from devhdfs.processes import Process, wait_until  # noqa: E402
 from devhdfs.shell import Shell  # noqa: E402
 
@@ -43,7 +43,8 @@ class Cluster:
         if self.first:
             self.settings = settings.Settings(**options)
             self.settings.check()
-        self.namenode = Process("namenode", self.folder)
+        self.namenodes = [Process(name, self.folder) for name in self.settings.namenodes()]
+        self.namenode = self.namenodes[0]
         self.datanodes = [Process(name, self.folder) for name in self.settings.names()]
         self.kerberos = kerberos.Kerberos(self.folder, self.settings.ports.get("kdc"), self.settings.clock_skew)
         self.times = {}
@@ -101,9 +102,12 @@ class Cluster:
         with self.timed("servers"):
             self.kerberos.start(settings.listening)
             settings.write(self.folder, self.settings)
-            self.namenode_start(wait=False)
+            for process in self.namenodes:
+                process.start(self.server(process.name) + [NAMENODE], self.kerberos.environment())
             for n in range(1, len(self.datanodes) + 1):
                 self.datanode_start(n, wait=False)
+            if self.settings.standby:
+                pair.elect(self)
             self.wait_ready()
 
     def make(self):
@@ -136,6 +140,8 @@ class Cluster:
     def format(self):
         """Touches no network, so it runs beside the making of the realm, as hdfs by name: that user owns the root folder."""
         self.quietly(self.server("format") + [NAMENODE, "-format", "-nonInteractive"], HADOOP_USER_NAME="hdfs")
+        if self.settings.standby:
+            shutil.copytree(self.folder / "data" / "name", self.folder / "data" / "name-standby")
 
     def quietly(self, command, **env):
         env = self.kerberos.environment() | env
@@ -149,7 +155,7 @@ class Cluster:
 
     def check_ports(self):
         """A port that something else took meanwhile, said before the server's log says it worse."""
-        owners = {"kdc": self.kerberos.process, "namenode": self.namenode} | {d.name: d for d in self.datanodes}
+        owners = {"kdc": self.kerberos.process} | {p.name: p for p in [*self.namenodes, *self.datanodes]}
         for name, port in self.settings.ports.items():
             if not owners[name.split("-")[0]].pid() and settings.listening(port):
                 raise Unavailable(f"port {port} ({name}) is in use by another program: end that one, or delete {self.folder} for a cluster with new ports")
@@ -159,19 +165,25 @@ class Cluster:
         wait_until(lambda: self.ready(datanodes), seconds, "a NameNode out of safe mode with every DataNode", [self.namenode, *datanodes])
 
     def ready(self, datanodes):
-        """Each DataNode says that it is registered, and the NameNode that it has the reports of all: a killed one counts as live for a while."""
-        state = self.state()
-        if not state or state["FSState"] != "Operational" or state["NumLiveDataNodes"] < len(datanodes) or state["NumStaleStorages"]:
+        """Each DataNode says that it is registered, and the NameNode that it has the reports of all: a killed one counts as live for a while.
+
+        Of a pair's NameNodes one may be down, and one that took over has no new reports for hours but knows the blocks all the same.
+        """
+        state, pair_of_them = self.state(), self.settings.standby
+        if not state or state["FSState"] != "Operational" or state["NumLiveDataNodes"] < len(datanodes):
+            return False
+        if state["NumStaleStorages"] and not pair_of_them:
             return False
         for datanode in datanodes:
             info = self.jmx("Hadoop:service=DataNode,name=DataNodeInfo", datanode.name)
             actors = json.loads(info.get("BPServiceActorInfo") or "[]") if info else []
-            if not actors or any(a["ActorState"] != "RUNNING" for a in actors):
+            running = [a["ActorState"] == "RUNNING" for a in actors]
+            if not (any(running) if pair_of_them else running and all(running)):
                 return False
         return True
 
     def state(self):
-        return self.jmx("Hadoop:service=NameNode,name=FSNamesystemState")
+        return self.jmx("Hadoop:service=NameNode,name=FSNamesystemState", self.settings.standby and pair.active(self) or "namenode")
 
     def jmx(self, bean, server="namenode"):
         """A bean of a server, None while it doesn't answer."""
@@ -191,7 +203,7 @@ class Cluster:
             self.end_servers(kill)
 
     def end_servers(self, kill):
-        servers = [*self.datanodes, self.namenode]
+        servers = [*self.datanodes, *self.namenodes]
         for process in servers:
             process.end(kill)
         for process in servers:
@@ -217,6 +229,11 @@ class Cluster:
     def namenode_stop(self, kill=False):
         self.namenode.end(kill)
         self.namenode.wait_gone()
+
+    def activate(self, name):
+        """Makes one of a pair of NameNodes ("namenode", "standby") the active one; the other, if it runs, must be standby."""
+        pair.activate(self, name)
+        self.wait_ready()
 
     def datanode(self, n):
         if not 1 <= n <= len(self.datanodes):
@@ -249,7 +266,7 @@ class Cluster:
 
     def status(self):
         """Process → (pid, resident KiB, proportional KiB), None for one that is not running."""
-        return {p.name: (p.pid(), *p.memory()) if p.pid() else None for p in [self.kerberos.process, self.namenode, *self.datanodes]}
+        return {p.name: (p.pid(), *p.memory()) if p.pid() else None for p in [self.kerberos.process, *self.namenodes, *self.datanodes]}
 
     # -- small things
 
@@ -321,6 +338,7 @@ def parse(argv):
         sub.add_argument("--block-size", type=int, default=1 << 20, help="bytes, at the first start (1 MiB)")
         sub.add_argument("--broker-ticket-life", type=int, metavar="SECONDS", help="of carrel-broker's tickets, at the first start (1 day)")
         sub.add_argument("--clock-skew", type=int, metavar="SECONDS", default=300, help="that Kerberos forgives, at the first start (300)")
+        sub.add_argument("--standby", action="store_true", help="a second NameNode that can take over, at the first start")
         sub.add_argument("--full-jit", action="store_true", help="DataNodes start in twice the CPU time and then send faster: for measuring")
     sub.add_argument("--datasets", help="<schema>/<table>/… to copy to /data")
     command("stop", "end every process, keep the content")
@@ -339,7 +357,7 @@ def parse(argv):
 
 def main(argv):
     args = parse(argv)
-    options = {k: v for k, v in vars(args).items() if k in ("datanodes", "block_size", "broker_ticket_life", "clock_skew", "full_jit")}
+    options = {k: v for k, v in vars(args).items() if k in ("datanodes", "block_size", "broker_ticket_life", "clock_skew", "full_jit", "standby")}
     cluster = Cluster(args.dir, **options)
     if cluster.first and args.command not in ("start", "run", "destroy"):
         raise Usage(f"no cluster in {args.dir}; `start` makes one")

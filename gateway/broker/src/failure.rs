@@ -18,7 +18,10 @@ pub(crate) fn of(error: &HdfsError, user: &str, path: &str) -> Failure {
             Failure::new(Code::Corrupt, format!("the cluster has lost blocks of {path}"))
         }
         HdfsError::ErasureCodingError(_) => {
-            Failure::new(Code::Corrupt, format!("too many parts of {path} cannot be read to put it together"))
+            let text = format!(
+                "too few parts of {path} to put it together: the others are damaged, or their nodes are away"
+            );
+            Failure::new(Code::Unavailable, text)
         }
         HdfsError::DataTransferError(_) => {
             let text = format!(

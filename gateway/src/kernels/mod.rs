@@ -4,13 +4,16 @@
 //! * [`watch`]: its task, which holds the shim's control connection
 //! * [`sessions`]: pairs of notebook and kernel
 //! * [`desk`]: the users' file helpers
+//! * `adopt`, `end`: finding the living ones again, and the ways in which a kernel ends
 //! * [`resume`], [`tcp`]: what survives when the gateway is killed
 //! * [`specs`], [`events`]: which kernels there are, and who is told what happens to them
 //!
 //! A kernel lives in its jail whether a gateway runs or not. [`Kernels::adopt`] finds the living ones again; until it is done every
 //! question is answered with "not ready", never with "does not exist".
 
+mod adopt;
 pub mod desk;
+mod end;
 pub mod events;
 pub mod kernel;
 pub mod resume;
@@ -26,14 +29,14 @@ use std::time::{Duration, Instant};
 use carrel_hub::{ServerName, UserName};
 use carrel_shim::client::ShimConn;
 use carrel_shim::protocol::Cmd;
-use carrel_spawnd::{JailInfo, Profile, RelPath, Start};
+use carrel_spawnd::{Profile, RelPath, Start};
 use carrel_store::KernelRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::spawnd::SpawndHandle;
@@ -43,14 +46,10 @@ use events::Events;
 use kernel::{Kernel, Parts};
 use sessions::Sessions;
 use specs::Specs;
-use watch::End;
 
-/// How long a kernel may take to be interrupted, restarted, ended.
+/// How long a kernel may take to be interrupted, restarted.
 const INTERRUPT: Duration = Duration::from_secs(10);
 const RESTART: Duration = Duration::from_secs(60);
-const SHUTDOWN: Duration = Duration::from_secs(5);
-/// How long websockets may take to read a dead kernel's last words.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Whose kernel, and of which of the user's servers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -247,48 +246,6 @@ impl Kernels {
         Ok(())
     }
 
-    /// Ends the kernel and its jail; nothing of it is left when this returns.
-    ///
-    /// # Errors
-    /// When its jail cannot be ended.
-    pub async fn end(&self, kernel: &Kernel) -> Result<()> {
-        if self.lock().remove(&kernel.id).is_none() {
-            return Err(Error::NotFound(format!("Kernel does not exist: {}", kernel.id)));
-        }
-        self.0.sessions.forget_kernel(kernel.id);
-        // On a task of its own: a client that goes away must not leave it half ended.
-        let (me, kernel) = (self.clone(), kernel.clone());
-        let done = self.0.lifecycle.spawn(async move {
-            // The polite way first, for its exit handlers; the jail's end is what counts.
-            if let Err(error) = kernel.order(Cmd::Shutdown, SHUTDOWN).await {
-                tracing::debug!(kernel.id = %kernel.id, %error, "kernel was not ended politely");
-            }
-            kernel.ended.cancel();
-            me.stop_jail(kernel.id, kernel.jail.clone()).await?;
-            tracing::info!(kernel.id = %kernel.id, "kernel ended");
-            me.0.events.kernel(&kernel.owner, "shutdown", &kernel.id.to_string(), &kernel.spec);
-            Ok(())
-        });
-        done.await.map_err(|e| Error::internal(format!("ending a kernel panicked: {e}")))?
-    }
-
-    /// Ends all kernels of a user, or of one of the user's servers.
-    ///
-    /// # Errors
-    /// The first failure, after all were tried.
-    pub async fn stop_user(&self, user: &UserName, server: Option<&ServerName>) -> Result<()> {
-        let theirs: Vec<Kernel> = self
-            .lock()
-            .values()
-            .filter(|kernel| {
-                kernel.owner.user == *user && server.is_none_or(|server| kernel.owner.server == *server)
-            })
-            .cloned()
-            .collect();
-        let ended = futures::future::join_all(theirs.iter().map(|kernel| self.end(kernel))).await;
-        ended.into_iter().find(|done| !matches!(done, Ok(()) | Err(Error::NotFound(_)))).unwrap_or(Ok(()))
-    }
-
     /// Lets go of all kernels, which live on. What was seen of them is written down for the next gateway.
     pub async fn shutdown(&self) {
         let seen: Vec<(String, OffsetDateTime)> = self
@@ -300,75 +257,6 @@ impl Kernels {
         if let Err(error) = written {
             tracing::warn!(%error, "the kernels' last activity was not saved");
         }
-    }
-
-    /// Finds the kernels that outlived the gateway before, and ends jails that nobody knows. Call once, before requests are answered.
-    ///
-    /// # Errors
-    /// When store or spawnd cannot be asked.
-    pub async fn adopt(&self) -> Result<usize> {
-        let rows = self.0.store.call(|s| s.kernels()).await?;
-        let mut jails: HashMap<String, JailInfo> = self
-            .0
-            .spawnd
-            .list()
-            .await?
-            .into_iter()
-            .filter(|jail| jail.profile == Profile::Kernel)
-            .map(|jail| (jail.id.to_string(), jail))
-            .collect();
-        let pairs: Vec<_> = rows.into_iter().map(|row| (jails.remove(&row.jail_id), row)).collect();
-        let adopted =
-            futures::future::join_all(pairs.into_iter().map(|(jail, row)| self.adopt_one(row, jail))).await;
-        for (id, jail) in jails {
-            tracing::warn!(jail.id = id, jail.user = %jail.user, "a kernel's jail without an owner is ended");
-            if let Err(error) = self.0.spawnd.stop(jail.id).await {
-                tracing::warn!(jail.id = id, %error, "cannot end a jail");
-            }
-        }
-        self.0.sessions.load(|id| self.find(id).is_some()).await?;
-        let sockets = resume::take_back(self).await?;
-        let count = adopted.into_iter().filter(|adopted| *adopted).count();
-        tracing::info!(kernels = count, websockets = sockets, "kernels adopted");
-        Ok(count)
-    }
-
-    async fn adopt_one(&self, row: KernelRow, jail: Option<JailInfo>) -> bool {
-        let names = (row.id.parse::<Uuid>(), UserName::parse(&row.user), ServerName::parse(&row.server));
-        let found = match (names, jail) {
-            ((Ok(id), Ok(user), Ok(server)), Some(jail)) => {
-                let parts = Parts {
-                    id,
-                    owner: Owner { user, server },
-                    spec: row.name,
-                    jail: jail.id.clone(),
-                    socket: jail.socket,
-                    created: row.created,
-                };
-                match self.watch(parts).await {
-                    Ok(kernel) => {
-                        kernel.observe(row.last_activity, None);
-                        return true;
-                    }
-                    Err(error) => {
-                        tracing::warn!(kernel.id = %id, %error, "kernel cannot be adopted and is ended");
-                        Some(jail.id)
-                    }
-                }
-            }
-            (_, jail) => jail.map(|jail| jail.id),
-        };
-        if let Some(jail) = found
-            && let Err(error) = self.0.spawnd.stop(jail).await
-        {
-            tracing::warn!(kernel.id = row.id, %error, "cannot end a jail");
-        }
-        tracing::info!(kernel.id = row.id, "kernel did not outlive the restart");
-        let id = row.id;
-        if let Err(error) = self.0.store.call(move |s| s.delete_kernel(&id)).await {
-            tracing::warn!(%error, "cannot forget a kernel");
-        }
-        false
     }
 
     /// Connects to a kernel's shim, registers the kernel and starts its task.
@@ -386,64 +274,6 @@ impl Kernels {
             me.retire(&watched, end).await;
         });
         Ok(kernel)
-    }
-
-    /// Forgets a kernel that ended by itself.
-    async fn retire(&self, kernel: &Kernel, end: End) {
-        if end == End::Ended || self.lock().remove(&kernel.id).is_none() {
-            return;
-        }
-        kernel.observe(self.0.clock.now(), Some("dead"));
-        self.0.sessions.forget_kernel(kernel.id);
-        if let Ok(exit) = self.0.spawnd.exit(kernel.jail.clone()).await {
-            tracing::warn!(kernel.id = %kernel.id, code = exit.code, signal = exit.signal, oom = exit.oom, "kernel's jail ended");
-        }
-        // Its last messages are still in the shim's log.
-        if tokio::time::timeout(LAST_WORDS, kernel.deserted()).await.is_err() {
-            kernel.ended.cancel();
-        }
-        if let Err(error) = self.stop_jail(kernel.id, kernel.jail.clone()).await {
-            tracing::warn!(kernel.id = %kernel.id, %error, "cannot end a dead kernel's jail");
-        }
-        kernel.ended.cancel();
-    }
-
-    async fn stop_jail(&self, id: Uuid, jail: carrel_spawnd::JailId) -> Result<()> {
-        let stopped = match self.0.spawnd.stop(jail).await {
-            Err(Error::NotFound(_)) => Ok(()),
-            other => other,
-        };
-        let id = id.to_string();
-        self.0.store.call(move |s| s.delete_kernel(&id)).await?;
-        stopped
-    }
-
-    /// Undoes a start that failed; why it failed is what the caller is told.
-    async fn discard(&self, id: Uuid, jail: carrel_spawnd::JailId) {
-        if let Err(error) = self.stop_jail(id, jail).await {
-            tracing::debug!(kernel.id = %id, error = chain(&error), "nothing to undo of a failed start");
-        }
-    }
-
-    /// Ends the kernel if it has had nothing to do for longer than the configuration allows.
-    fn cull(&self, kernel: &Kernel) {
-        let limit = self.0.config.kernels.idle_seconds;
-        let state = kernel.state();
-        let idle = (self.0.clock.now() - state.last_activity).whole_seconds();
-        if limit == 0
-            || kernel.connections() > 0
-            || state.execution_state != "idle"
-            || idle < i64::try_from(limit).unwrap_or(i64::MAX)
-        {
-            return;
-        }
-        tracing::info!(kernel.id = %kernel.id, idle_seconds = idle, "kernel ended for idleness");
-        let (me, kernel) = (self.clone(), kernel.clone());
-        self.0.lifecycle.spawn(async move {
-            if let Err(error) = me.end(&kernel).await {
-                tracing::warn!(kernel.id = %kernel.id, %error, "cannot end an idle kernel");
-            }
-        });
     }
 
     fn ready(&self) -> Result<()> {

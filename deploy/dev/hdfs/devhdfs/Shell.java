@@ -20,6 +20,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FsShell;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.tools.DFSAdmin;
+import org.apache.hadoop.hdfs.tools.DFSHAAdmin;
 import org.apache.hadoop.hdfs.tools.ECAdmin;
 import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.hadoop.util.Tool;
@@ -89,7 +90,8 @@ public final class Shell {
       case "fs" -> new FsShell();
       case "dfsadmin" -> new DFSAdmin();
       case "ec" -> new ECAdmin(conf);
-      default -> throw new IllegalArgumentException("unknown tool " + argv[0] + ": fs, dfsadmin or ec");
+      case "haadmin" -> new DFSHAAdmin();
+      default -> throw new IllegalArgumentException("unknown tool " + argv[0] + ": fs, dfsadmin, ec or haadmin");
     };
     String[] rest = new String[argv.length - 1];
     System.arraycopy(argv, 1, rest, 0, rest.length);

@@ -15,6 +15,8 @@ from .kerberos import PRINCIPALS, REALM
 USERS = {"demo": ["analysts", "ads"], "ada": ["analysts", "ads"], "bob": ["analysts"], "eve": [], "admin": ["analysts", "ads"],
          "hdfs": ["hdfs"], "carrel-broker": []}
 MARK = "cluster.json"
+# What a pair of NameNodes is called in addresses.
+SERVICE = "carrel-pair"
 
 
 @dataclasses.dataclass
@@ -25,6 +27,7 @@ class Settings:
     broker_ticket_life: int | None = None
     clock_skew: int = 300
     full_jit: bool = False
+    standby: bool = False
     ports: dict = dataclasses.field(default_factory=dict)
     password: str = ""
 
@@ -50,7 +53,9 @@ class Settings:
             raise Usage(f"block size {self.block_size}: at least 65536, and a multiple of 512")
 
     def choose_ports(self):
-        names = ["kdc", "namenode", "namenode-https"]
+        names = ["kdc"]
+        for name in self.namenodes():
+            names += [name, f"{name}-https"]
         for n in range(1, self.datanodes + 1):
             names += [f"datanode{n}", f"datanode{n}-https", f"datanode{n}-ipc"]
         for name in names:
@@ -59,9 +64,12 @@ class Settings:
     def names(self):
         return [f"datanode{n}" for n in range(1, self.datanodes + 1)]
 
+    def namenodes(self):
+        return ["namenode", "standby"] if self.standby else ["namenode"]
+
     @property
     def url(self):
-        return f"hdfs://localhost:{self.ports['namenode']}"
+        return f"hdfs://{SERVICE}" if self.standby else f"hdfs://localhost:{self.ports['namenode']}"
 
     @property
     def replication(self):
@@ -120,12 +128,28 @@ def hdfs(settings):
         "dfs.data.transfer.protection": "privacy",
         "dfs.encrypt.data.transfer.cipher.suites": "AES/CTR/NoPadding",
         "dfs.http.policy": "HTTPS_ONLY",
-        "dfs.namenode.rpc-address": f"localhost:{settings.ports['namenode']}",
-        "dfs.namenode.https-address": f"localhost:{settings.ports['namenode-https']}",
+        **addresses(settings),
         "dfs.replication": settings.replication,
         "dfs.blocksize": settings.block_size,
         "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
     }
+
+
+def addresses(settings):
+    """Where the NameNode is; with a standby, where both are and how a client chooses."""
+    ports = settings.ports
+    if not settings.standby:
+        return {"dfs.namenode.rpc-address": f"localhost:{ports['namenode']}", "dfs.namenode.https-address": f"localhost:{ports['namenode-https']}"}
+    values = {
+        "dfs.nameservices": SERVICE,
+        f"dfs.ha.namenodes.{SERVICE}": ",".join(settings.namenodes()),
+        f"dfs.client.failover.proxy.provider.{SERVICE}": "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider",
+        "dfs.ha.automatic-failover.enabled": "false",
+    }
+    for name in settings.namenodes():
+        values[f"dfs.namenode.rpc-address.{SERVICE}.{name}"] = f"localhost:{ports[name]}"
+        values[f"dfs.namenode.https-address.{SERVICE}.{name}"] = f"localhost:{ports[name + '-https']}"
+    return values
 
 
 def servers(folder, settings):
@@ -182,7 +206,7 @@ def write(folder, settings):
     tls = {f"ssl.server.{kind}.{key}": value for kind in ("keystore", "truststore") for key, value in
            {"location": folder / "tls" / "keystore.p12", "password": settings.password, "type": "pkcs12"}.items()}
     tls["ssl.server.keystore.keypassword"] = settings.password
-    for name in ["format", "namenode", *settings.names()]:
+    for name in ["format", *settings.namenodes(), *settings.names()]:
         home = conf / name
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         site = servers(folder, settings)
@@ -194,6 +218,11 @@ def write(folder, settings):
                 "dfs.datanode.hostname": "localhost",
                 "dfs.datanode.data.dir": (folder / "data" / name).as_uri(),
             }
+        if settings.standby:
+            site |= {"dfs.namenode.shared.edits.dir": (folder / "data" / "edits").as_uri(), "dfs.ha.tail-edits.period": "1s",
+                     "dfs.ha.namenode.id": "standby" if name == "standby" else "namenode"}
+        if name == "standby":
+            site["dfs.namenode.name.dir"] = (folder / "data" / "name-standby").as_uri()
         # Formatting needs no login, so it needn't wait for the realm.
         login = {"hadoop.security.authentication": "simple", "hadoop.security.authorization": "false"} if name == "format" else {}
         xml(home / "core-site.xml", core(settings) | superuser | login)

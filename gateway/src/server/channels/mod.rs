@@ -7,7 +7,10 @@
 //! Each websocket has its own connection to the shim with its own cursor in the log, so a slow browser delays nobody. How far it came is
 //! known to the byte, also after the gateway was killed: see "Exactly once over a killed gateway" in docs/architecture.md.
 
+mod end;
 mod frames;
+mod inward;
+mod outward;
 mod relay;
 mod tap;
 

@@ -1,7 +1,8 @@
 //! A websocket client on one side, a scripted shim on the other.
 
+use super::end::End;
 use super::frames::Framing;
-use super::relay::{self, Context, End, Progress};
+use super::relay::{self, Context, Progress};
 use crate::kernels::kernel::{Kernel, Notice, tests::kernel};
 use crate::kernels::tcp::TcpWatch;
 use bytes::Bytes;
