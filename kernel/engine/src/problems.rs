@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use crate::files::{disk_full, kind_text};
 use crate::panics;
 pub use place::{location, token};
+pub(crate) use text::in_words;
 use text::{clean, memory};
 
 /// An error of a query as a problem, placed in `sql` where that can be found out.

@@ -43,6 +43,10 @@ const QUESTIONS: usize = 32;
 
 /// Understands a query. Problems are placed in `sql`.
 pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
+    understood(session, sql, run).await.map_err(|problem| problems::in_words(problem, sql))
+}
+
+async fn understood(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
     run.check()?;
     let parsed = parse(sql)?;
     strict::check(&parsed, sql)?;

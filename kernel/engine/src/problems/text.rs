@@ -50,6 +50,42 @@ pub(super) fn clean(message: &str) -> String {
     }
 }
 
+/// What a library prints of its own structures begins with one of these.
+const STRUCTURES: &[&str] = &[
+    "Ident {",
+    "Identifier(",
+    "Span(",
+    "Some(",
+    "Column {",
+    "Expr::",
+    "Literal(",
+    "ScalarFunction(",
+    "GroupingSet(",
+];
+
+/// The problem in one line, without what a library prints of its own structures, and without names of ours that the text does not have.
+pub(crate) fn in_words(problem: Problem, sql: &str) -> Problem {
+    let plain = |text: String| {
+        let structure =
+            STRUCTURES.iter().filter(|mark| !sql.contains(**mark)).filter_map(|mark| text.find(mark)).min();
+        let text = match structure.and_then(|at| text.get(..at)) {
+            Some(before) => {
+                let whole = before.rfind([' ', ':']).and_then(|end| before.get(..end)).unwrap_or_default();
+                let whole = whole.trim_end_matches([' ', ':', ',', '(']);
+                if whole.is_empty() { "this is not supported here".to_owned() } else { whole.to_owned() }
+            }
+            None => text,
+        };
+        let text = if sql.contains("__") { text } else { text.replace("__", "") };
+        // a string that goes over lines is told by its first
+        match text.split_once('\n') {
+            Some((first, _)) => format!("{first} …"),
+            None => text,
+        }
+    };
+    Problem { message: plain(problem.message), hint: problem.hint.map(plain), ..problem }
+}
+
 /// Host paths become their last part.
 fn mask_paths(line: &str) -> String {
     let words: Vec<_> = line

@@ -16,7 +16,7 @@ const BARS: usize = 10;
 const TOP: usize = 5;
 
 /// How often a value must be in the sample to be told: less may be chance.
-const SURE: i64 = 4;
+const SURE: i64 = 16;
 
 /// What was gathered.
 pub(super) struct Figures {

@@ -22,7 +22,8 @@ async fn what_the_table_refuses_is_refused_at_its_place() {
     let world = World::with_tpch().await;
     let mut refused = 0;
     for (kind, example, answer) in all() {
-        let Some((ename, words)) = answer.split_once(": ") else { continue };
+        let refusal = answer.split_once(": ").filter(|_| !answer.starts_with('→'));
+        let Some((ename, words)) = refusal else { continue };
         let problem = world.planned(&example).await.expect_err(&kind);
         assert_eq!(format!("{:?}", problem.ename), ename, "{kind}: {problem:?}");
         let place = problem.span.unwrap_or_else(|| panic!("{kind} has no place: {problem:?}"));
