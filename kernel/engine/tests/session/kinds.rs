@@ -1,4 +1,5 @@
 //! The table of query kinds in docs/sql.md: what it says is refused is refused at a place, with a hint. (tests/sql runs all of its examples.)
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use crate::common::World;
 

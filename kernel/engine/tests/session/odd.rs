@@ -1,5 +1,6 @@
 //! Queries that nobody would write: token soup, and good queries with something wrong in them. Whatever is given, there is a plan or a problem
 //! in words for people, placed inside the text; never a panic, never a fault of Carrel's own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::sync::LazyLock;
 
