@@ -26,6 +26,13 @@ def binary() -> pathlib.Path:
     raise RuntimeError(f"carrel-engine is not built: none in {', '.join(map(str, folders))} (set CARREL_BIN)")
 
 
+def tpcds_data(scale=0.01) -> pathlib.Path:
+    """The TPC-DS tables, made once below the cache folder by the engine's example (`cargo build -p kernel-engine --example tpcds`)."""
+    out = CACHE / f"tpcds-{scale}"
+    subprocess.run([binary().parent / "examples" / "tpcds", out, str(scale)], check=True, timeout=300)
+    return out
+
+
 def demo_data(scale=0.1, clicks=1_000_000, seed=42) -> pathlib.Path:
     """The demo datasets: $CARREL_DEMO if set, else made once below the cache folder."""
     if "CARREL_DEMO" in os.environ:
@@ -42,17 +49,15 @@ def demo_data(scale=0.1, clicks=1_000_000, seed=42) -> pathlib.Path:
 class Engine:
     """A running engine on a unix socket of its own. Its listener is descriptor 3, as in a jail."""
 
-    def __init__(self, data: pathlib.Path, folder: pathlib.Path | None = None, settings: str = ""):
+    def __init__(self, data: pathlib.Path, folder: pathlib.Path | None = None, settings: str = "", catalogs: dict[str, pathlib.Path] = {}):
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="carrel-sql-"))
         self.home, self.scratch = self.folder / "home", self.folder / "scratch"
         for path in (self.home, self.scratch):
             path.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "engine.toml"
-        self.config.write_text(
-            f"[engine]\n{settings}\n"
-            f'[[catalog]]\nname = "tpch"\npath = "{data / "tpch"}"\n'
-            f'[[catalog]]\nname = "ads"\npath = "{data / "ads"}"\n'
-        )
+        catalogs = {"tpch": data / "tpch", "ads": data / "ads", **catalogs}
+        listed = "".join(f'[[catalog]]\nname = "{name}"\npath = "{path}"\n' for name, path in catalogs.items())
+        self.config.write_text(f"[engine]\n{settings}\n{listed}")
         self.path = self.folder / "engine.sock"
         self.uri = f"grpc+unix://{self.path}"
         self.start()

@@ -5,13 +5,14 @@ engines differ in type (DataFusion keeps a decimal of finite scale, DuckDB makes
 listed in INEXACT and compared to one unit of the decimal's last place.
 """
 
-import datetime
 import decimal
 import json
 import pathlib
 
 import duckdb
 import pytest
+
+from compare import same
 
 QUERIES = sorted((pathlib.Path(__file__).parent / "queries").glob("q*.sql"))
 
@@ -84,21 +85,6 @@ def in_order(before, after, keys, descending) -> bool:
         if before[key] != after[key]:
             return (before[key] > after[key]) is down
     return True
-
-
-def same(left, right, inexact: bool) -> bool:
-    if isinstance(left, datetime.datetime) and not isinstance(right, datetime.datetime):
-        left = left.date()
-    decimals = [isinstance(value, decimal.Decimal) for value in (left, right)]
-    if inexact:
-        places = [value.as_tuple().exponent for value in (left, right) if isinstance(value, decimal.Decimal)]
-        unit = 10.0 ** max(places) if places else 0.0
-        return abs(float(left) - float(right)) <= unit + 1e-9 * abs(float(right))
-    if all(decimals) or any(decimals) and isinstance(right if decimals[0] else left, int):
-        return decimal.Decimal(left) == decimal.Decimal(right)
-    if isinstance(left, float) and isinstance(right, float):
-        return abs(left - right) <= 1e-9 * max(abs(left), abs(right))
-    return type(left) is type(right) and left == right
 
 
 def test_all_queries_are_there():

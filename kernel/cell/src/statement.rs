@@ -33,6 +33,8 @@ pub enum StatementKind {
     ShowTables { like: Option<String> },
     /// `SHOW MODELS [LIKE 'pattern']`
     ShowModels { like: Option<String> },
+    /// `SHOW FUNCTIONS [LIKE 'pattern']`
+    ShowFunctions { like: Option<String> },
     /// `SHOW ALL`, `SHOW SETTINGS`, `SHOW key`
     ShowSetting { key: Option<String> },
     /// `DESCRIBE name | 'file' | query`

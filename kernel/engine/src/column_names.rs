@@ -1,5 +1,7 @@
 //! Names of columns that nobody named: `SELECT 1 + x` makes DataFusion say `Int64(1) + t.x`; a person wrote `1 + t.x`.
 
+use crate::sql::TWIN;
+
 /// How DataFusion writes the type around a literal.
 const WRAPPERS: &[&str] = &[
     "Int8",
@@ -26,11 +28,17 @@ pub(crate) fn plain_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Strin
     plain
         .iter()
         .zip(&full)
-        .map(|(plain, full)| if once(plain) { plain.clone() } else { (*full).to_owned() })
+        .map(|(plain, full)| match full.split_once(TWIN) {
+            Some((before, _)) => before.to_owned(),
+            None if once(plain) => plain.clone(),
+            None => (*full).to_owned(),
+        })
         .collect()
 }
 
 fn plain_name(name: &str) -> String {
+    // what tells a column from another of the same name is ours
+    let name = name.split(TWIN).next().unwrap_or_default();
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
     while let Some((before, value, after)) = first_literal(rest) {

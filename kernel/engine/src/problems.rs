@@ -16,6 +16,7 @@ use parquet::errors::ParquetError;
 use crate::files::{disk_full, kind_text};
 use crate::panics;
 pub use place::{location, token};
+pub(crate) use text::in_words;
 use text::{clean, memory};
 
 /// An error of a query as a problem, placed in `sql` where that can be found out.
@@ -127,7 +128,8 @@ fn with_place(problem: Problem, diagnostic: Option<&Diagnostic>, sql: &str) -> P
     }
 }
 
-fn parser(error: &ParserError, sql: &str) -> Problem {
+/// A text that is no query.
+pub fn parser(error: &ParserError, sql: &str) -> Problem {
     let (ParserError::ParserError(message) | ParserError::TokenizerError(message)) = error else {
         return Problem::new(Ename::Unsupported, "the statement is nested too deeply")
             .hint("break it into views or session tables");

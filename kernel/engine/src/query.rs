@@ -1,4 +1,4 @@
-//! Queries: text to plan, plan to rows.
+//! Queries: plan to rows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +10,8 @@ use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
-use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
-use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt;
 
 use crate::output::Output;
@@ -23,33 +19,7 @@ use crate::run::Run;
 use crate::scratch::provider::ScratchTable;
 use crate::session::{Planned, Session};
 use crate::table::FileTable;
-use crate::{corrupt, names, problems};
-
-/// Understands a query that is plain SQL. Problems are placed in `sql`.
-pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
-    run.check()?;
-    let state = session.context().state();
-    let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(|error| problems::of(&error, sql))?;
-    only_queries(&statement, sql)?;
-    let references = state.resolve_table_references(&statement).map_err(|error| problems::of(&error, sql))?;
-    for reference in &references {
-        if is_special(&state, reference) {
-            continue;
-        }
-        names::resolve(session, reference)
-            .await
-            .map_err(|problem| at_name(&state, problem, sql, reference))?;
-        run.check()?;
-    }
-    let plan = state.statement_to_plan(statement).await.map_err(|error| problems::of(&error, sql))?;
-    let allowed = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    allowed.verify_plan(&plan).map_err(|_| {
-        Problem::new(Ename::Unsupported, "a query may not change anything")
-            .hint("use CREATE TABLE name AS SELECT … to keep a result")
-    })?;
-    Ok(plan)
-}
+use crate::{corrupt, problems};
 
 /// Starts a plan. The stream holds what it needs; dropping it stops the work.
 pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Result<Output, Problem> {
@@ -81,28 +51,8 @@ pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Resul
     Ok(output.plain())
 }
 
-/// A SELECT and nothing else: everything else that the parser knows is not a query.
-fn only_queries(statement: &DfStatement, sql: &str) -> Result<(), Problem> {
-    let refused = |what: &str| {
-        Err(Problem::new(Ename::Unsupported, format!("{what} is not supported here"))
-            .at(problems::token(sql, 0))
-            .hint("a query begins with SELECT, WITH, VALUES, FROM or TABLE"))
-    };
-    let DfStatement::Statement(statement) = statement else { return refused("this statement") };
-    match statement.as_ref() {
-        SqlStatement::Query(_) | SqlStatement::ShowFunctions { .. } => Ok(()),
-        _ => refused("this statement"),
-    }
-}
-
-/// Names that are answered by DataFusion: its information schema and table functions.
-fn is_special(state: &SessionState, reference: &TableReference) -> bool {
-    reference.schema() == Some("information_schema")
-        || (reference.schema().is_none() && state.table_functions().contains_key(reference.table()))
-}
-
 /// The problem, placed at the name it is about.
-fn at_name(state: &SessionState, problem: Problem, sql: &str, reference: &TableReference) -> Problem {
+pub(crate) fn at_name(problem: Problem, sql: &str, reference: &TableReference) -> Problem {
     if problem.span.is_some() {
         return problem;
     }
@@ -140,7 +90,7 @@ fn at_name(state: &SessionState, problem: Problem, sql: &str, reference: &TableR
             return Problem::new(Ename::UnknownFunction, format!("no table function {name}"))
                 .at(Span::new(tokens[at].span.start, end.span.end))
                 .hint("read a file by its path: SELECT * FROM 'file.csv'")
-                .suggest(name, state.table_functions().keys());
+                .suggest(name, ["generate_series", "range", "unnest"]);
         }
         if in_from {
             return problem.at(Span::new(tokens[at].span.start, end.span.end));

@@ -8,12 +8,16 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::config::Config;
 use crate::names::{CATALOG, Names, SESSION};
-use crate::problems;
+use crate::plan::dates::Dates;
+use crate::plan::values::Values;
 use crate::scratch::Scratch;
+use crate::sql::{Operators, Relations};
+use crate::{functions, problems};
 
 /// How many threads a query gets.
 pub fn threads(config: &Config) -> usize {
@@ -37,12 +41,20 @@ pub fn context(config: &Config, scratch: &Scratch, names: Names) -> Result<Sessi
         .with_object_list_cache_limit(0)
         .build_arc()
         .map_err(|error| problems::of(&error, ""))?;
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(session_config(config)?)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_catalog_list(Arc::new(names))
+        .with_relation_planners(vec![Arc::new(Relations)])
+        .with_analyzer_rule(Arc::new(Values))
+        .with_optimizer_rule(Arc::new(Dates))
         .build();
+    functions::register(&mut state).map_err(|error| problems::of(&error, ""))?;
+    // ours come first: they know what the types mean
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];
+    planners.extend(state.expr_planners().iter().cloned());
+    let state = SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
     Ok(SessionContext::new_with_state(state))
 }
 
@@ -55,6 +67,10 @@ fn session_config(config: &Config) -> Result<SessionConfig, Problem> {
         .with_target_partitions(threads(config));
     let options = session.options_mut();
     options.sql_parser.collect_spans = true;
+    // 0.1 + 0.2 is 0.3, and a decimal compared with it stays exact
+    options.sql_parser.parse_float_as_decimal = true;
+    // as in DuckDB: NULLs come last, whichever way it is sorted
+    options.sql_parser.default_null_ordering = "nulls_last".to_owned();
     options.execution.listing_table_ignore_subdirectory = false;
     options.execution.parquet.pushdown_filters = false;
     // enough for most footers; more would be read of every file that is only looked at

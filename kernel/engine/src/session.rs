@@ -21,6 +21,7 @@ use crate::output::Output;
 use crate::run::Run;
 use crate::scratch::Scratch;
 use crate::settings::Settings;
+use crate::summary::Kept;
 use crate::{query, runtime};
 
 /// The session of one kernel. A cheap handle.
@@ -44,6 +45,7 @@ struct Inner {
     scratch: Arc<Scratch>,
     home: Arc<Home>,
     opened: Opened,
+    summaries: Kept,
     config: Config,
     settings: Mutex<Settings>,
 }
@@ -70,8 +72,9 @@ impl Session {
         let context = runtime::context(&config, &scratch, Names::new(link.clone(), catalog.clone()))?;
         settings.apply(&context, &config)?;
         let settings = Mutex::new(settings);
-        let opened = Opened::default();
-        let session = Self(Arc::new(Inner { context, catalog, scratch, home, opened, config, settings }));
+        let (opened, summaries) = (Opened::default(), Kept::default());
+        let inner = Inner { context, catalog, scratch, home, opened, summaries, config, settings };
+        let session = Self(Arc::new(inner));
         link.tie(&session);
         Ok(session)
     }
@@ -85,7 +88,7 @@ impl Session {
     /// Problems are placed in `sql`.
     pub async fn plan(&self, sql: &str, run: &Arc<Run>) -> Result<Planned, Problem> {
         let edited = model::rewrite(self, sql, run).await?;
-        let plan = query::plan(self, &edited.sql, run).await.map_err(|problem| edited.place(problem))?;
+        let plan = crate::sql::plan(self, &edited.sql, run).await.map_err(|problem| edited.place(problem))?;
         Ok(Planned { plan, edited })
     }
 
@@ -142,6 +145,11 @@ impl Session {
     /// Tables over files that were opened before.
     pub fn opened(&self) -> &Opened {
         &self.0.opened
+    }
+
+    /// Summaries of files that were not changed since.
+    pub fn summaries(&self) -> &Kept {
+        &self.0.summaries
     }
 
     /// Session tables and views on disk.

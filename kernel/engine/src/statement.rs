@@ -9,7 +9,8 @@ mod summarize;
 use std::sync::Arc;
 
 use carrel_cell::problem::{Ename, Problem};
-use carrel_cell::statement::{Create, Name, Object, QueryText, Statement, StatementKind, Target};
+use carrel_cell::statement::{Create, Name, Object, QueryText, Span, Statement, StatementKind, Target};
+use carrel_cell::token::{TokenKind, tokenize};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 
@@ -19,6 +20,7 @@ use crate::names;
 use crate::output::{Output, text_table};
 use crate::run::{Run, grouped};
 use crate::session::{Planned, Session};
+pub(crate) use describe::describe_schema;
 pub use describe::type_name;
 
 /// A statement that was looked at: a query is planned, the rest waits for its run.
@@ -65,6 +67,7 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         StatementKind::ShowDatasets { like } => show::datasets(session, like.as_deref(), run).await,
         StatementKind::ShowTables { like } => show::tables(session, like.as_deref()),
         StatementKind::ShowModels { like } => model::show(session, like.as_deref()),
+        StatementKind::ShowFunctions { like } => show::functions(session, like.as_deref()),
         StatementKind::ShowSetting { key: None } => {
             let rows = session.with_settings(|settings| settings.rows(session.config()));
             Ok(Output::whole(text_table(&["name", "value", "description"], rows)?))
@@ -242,11 +245,21 @@ fn distinct_columns(output: &Output, query: &QueryText) -> Result<(), Problem> {
                 Ename::AmbiguousName,
                 format!("two columns are called {}", field.name()),
             )
-            .at(query.span)
+            .at(last_word(query, field.name()).unwrap_or(query.span))
             .hint("give one of them another name with AS"));
         }
     }
     Ok(())
+}
+
+/// The last place in a query where a name stands.
+fn last_word(query: &QueryText, name: &str) -> Option<Span> {
+    let tokens = tokenize(&query.text).ok()?;
+    let token = tokens
+        .iter()
+        .rev()
+        .find(|token| token.kind != TokenKind::Symbol && token.value(&query.text) == name)?;
+    Some(token.span.shifted(query.span.start))
 }
 
 /// The rows, ended by a problem where there are more than the configuration allows.

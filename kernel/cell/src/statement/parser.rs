@@ -13,7 +13,8 @@ pub(super) struct Parser<'a> {
 type Parsed<T> = Result<T, Problem>;
 
 /// First words that begin a query.
-const QUERY_WORDS: &[&str] = &["SELECT", "WITH", "VALUES", "FROM", "TABLE"];
+const QUERY_WORDS: &[&str] =
+    &["SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "PIVOT_WIDER", "UNPIVOT", "PIVOT_LONGER"];
 
 /// First words of the language, for "did you mean".
 const FIRST_WORDS: &[&str] = &[
@@ -22,6 +23,8 @@ const FIRST_WORDS: &[&str] = &[
     "VALUES",
     "FROM",
     "TABLE",
+    "PIVOT",
+    "UNPIVOT",
     "SHOW",
     "DESCRIBE",
     "SUMMARIZE",
@@ -58,7 +61,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["ANALYZE", "VACUUM", "OPTIMIZE", "CACHE", "UNCACHE", "REFRESH", "MSCK"],
         "statistics and caches look after themselves; EXPLAIN ANALYZE query shows what a query did",
     ),
-    (&["CALL", "DO", "DECLARE", "KILL", "LOCK", "PIVOT", "UNPIVOT", "COMMENT"], "it has no meaning here"),
+    (&["CALL", "DO", "DECLARE", "KILL", "LOCK", "COMMENT"], "it has no meaning here"),
 ];
 
 impl<'a> Parser<'a> {
@@ -118,9 +121,8 @@ impl<'a> Parser<'a> {
         if self.word("ALL") || self.word("SETTINGS") {
             return Ok(StatementKind::ShowSetting { key: None });
         }
-        if self.peek_word("FUNCTIONS") {
-            self.at = 0;
-            return Ok(StatementKind::Query(self.rest_as_query()));
+        if self.word("FUNCTIONS") {
+            return Ok(StatementKind::ShowFunctions { like: self.like()? });
         }
         for (word, hint) in [
             ("COLUMNS", "use DESCRIBE name"),

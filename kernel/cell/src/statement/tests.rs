@@ -40,7 +40,7 @@ fn shows() {
     assert_eq!(one("SHOW ALL"), StatementKind::ShowSetting { key: None });
     assert_eq!(one("SHOW TimeZone"), StatementKind::ShowSetting { key: Some("timezone".into()) });
     assert!(
-        matches!(one("SHOW FUNCTIONS LIKE 'to%'"), StatementKind::Query(query) if query.text.starts_with("SHOW"))
+        matches!(one("SHOW FUNCTIONS LIKE 'to%'"), StatementKind::ShowFunctions { like: Some(like) } if like == "to%")
     );
     fails("SHOW DATASET", Ename::SyntaxError, "DATASET", "did you mean SHOW DATASETS?");
     fails("SHOW COLUMNS FROM x", Ename::Unsupported, "COLUMNS", "DESCRIBE");

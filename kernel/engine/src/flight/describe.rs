@@ -8,12 +8,12 @@ use bytes::Bytes;
 use carrel_cell::problem::{Ename, Problem};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::execution::FunctionRegistry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalog::Dataset;
 use crate::config::show_size;
+use crate::functions::catalog;
 use crate::model;
 use crate::names;
 use crate::run::grouped;
@@ -71,22 +71,18 @@ async fn all(session: &Session) -> Value {
     names.extend(model::names(session).into_iter().map(|name| entry(name, "model", None)));
     names
         .extend(session.catalog().all().await.into_iter().map(|d| entry(d.name(), "dataset", d.description)));
-    let functions: Vec<_> = functions(session).into_iter().map(|name| json!({ "name": name })).collect();
-    json!({ "names": names, "functions": functions })
+    json!({ "names": names, "functions": functions(session) })
 }
 
-fn functions(session: &Session) -> Vec<String> {
-    let state = session.context().state();
-    let mut names: Vec<String> = state.scalar_functions().keys().cloned().collect();
-    names.extend(state.aggregate_functions().keys().cloned());
-    names.extend(state.window_functions().keys().cloned());
-    names.extend(state.table_functions().keys().cloned());
-    names.extend(["ml.predict", "ml.evaluate", "ml.weights", "ml.training_info"].map(str::to_owned));
-    // ours that only rewritten queries use
-    names.retain(|name| !name.starts_with("carrel_") && !name.starts_with("__"));
-    names.sort();
-    names.dedup();
-    names
+/// Functions of models, which only rewritten queries have.
+const OF_MODELS: &[&str] = &["ml.predict", "ml.evaluate", "ml.weights", "ml.training_info"];
+
+fn functions(session: &Session) -> Vec<Value> {
+    let known = catalog::all(&session.context().state()).into_values();
+    let known =
+        known.map(|known| json!({ "name": known.name, "kind": known.kind, "signature": known.signature }));
+    let models = OF_MODELS.iter().map(|name| json!({ "name": name, "kind": "table", "signature": null }));
+    known.chain(models).collect()
 }
 
 async fn find(session: &Session, name: &str) -> Option<(std::sync::Arc<dyn TableProvider>, Option<Dataset>)> {
@@ -179,25 +175,14 @@ fn column(field: &arrow::datatypes::Field, note: Option<String>) -> Value {
 }
 
 fn function(session: &Session, name: &str) -> Option<Value> {
-    let state = session.context().state();
-    let name = name.to_lowercase();
-    let (kind, docs) = if let Ok(found) = state.udf(&name) {
-        ("scalar", found.documentation().cloned())
-    } else if let Ok(found) = state.udaf(&name) {
-        ("aggregate", found.documentation().cloned())
-    } else if let Ok(found) = state.udwf(&name) {
-        ("window", found.documentation().cloned())
-    } else {
-        return None;
-    };
-    let arguments = docs.as_ref().and_then(|docs| docs.arguments.clone()).unwrap_or_default();
-    let mut facts = vec![("kind".to_owned(), format!("{kind} function"))];
-    facts.extend(arguments);
+    let known = catalog::all(&session.context().state()).remove(&name.to_lowercase())?;
+    let mut facts = vec![("kind".to_owned(), format!("{} function", known.kind))];
+    facts.extend(known.arguments);
     Some(json!({
         "found": true,
         "kind": "function",
-        "title": docs.as_ref().map_or_else(|| format!("{name}(…)"), |docs| docs.syntax_example.clone()),
-        "description": docs.map(|docs| docs.description),
+        "title": known.signature.unwrap_or_else(|| format!("{}(…)", known.name)),
+        "description": known.description,
         "facts": facts,
     }))
 }

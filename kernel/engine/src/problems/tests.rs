@@ -68,7 +68,10 @@ fn memory_names_the_operator_and_the_limit() {
                 reservation - 0.0 B remain available for the total memory pool: fair(pool_size: 64.0 MB)";
     let problem = of(&DataFusionError::ResourcesExhausted(text.into()), "");
     assert_eq!(problem.ename, Ename::MemoryLimit);
-    assert_eq!(problem.message, "the sort needs more memory than this session has, the limit is 64.0 MB");
+    assert_eq!(
+        problem.message,
+        "the sort needs more memory than this session has: it held 1.0 MB and asked for 2.0 MB more, the limit is 64.0 MB"
+    );
 }
 
 #[test]

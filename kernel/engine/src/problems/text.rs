@@ -50,6 +50,42 @@ pub(super) fn clean(message: &str) -> String {
     }
 }
 
+/// What a library prints of its own structures begins with one of these.
+const STRUCTURES: &[&str] = &[
+    "Ident {",
+    "Identifier(",
+    "Span(",
+    "Some(",
+    "Column {",
+    "Expr::",
+    "Literal(",
+    "ScalarFunction(",
+    "GroupingSet(",
+];
+
+/// The problem in one line, without what a library prints of its own structures, and without names of ours that the text does not have.
+pub(crate) fn in_words(problem: Problem, sql: &str) -> Problem {
+    let plain = |text: String| {
+        let structure =
+            STRUCTURES.iter().filter(|mark| !sql.contains(**mark)).filter_map(|mark| text.find(mark)).min();
+        let text = match structure.and_then(|at| text.get(..at)) {
+            Some(before) => {
+                let whole = before.rfind([' ', ':']).and_then(|end| before.get(..end)).unwrap_or_default();
+                let whole = whole.trim_end_matches([' ', ':', ',', '(']);
+                if whole.is_empty() { "this is not supported here".to_owned() } else { whole.to_owned() }
+            }
+            None => text,
+        };
+        let text = if sql.contains("__") { text } else { text.replace("__", "") };
+        // a string that goes over lines is told by its first
+        match text.split_once('\n') {
+            Some((first, _)) => format!("{first} …"),
+            None => text,
+        }
+    };
+    Problem { message: plain(problem.message), hint: problem.hint.map(plain), ..problem }
+}
+
 /// Host paths become their last part.
 fn mask_paths(line: &str) -> String {
     let words: Vec<_> = line
@@ -246,8 +282,16 @@ pub(super) fn memory(message: &str) -> Problem {
         .or_else(|| after("Additional allocation failed for ").and_then(|rest| rest.split(" with ").next()));
     let limit = after("pool_size: ").and_then(|rest| rest.split(')').next());
     let operator = consumer.map_or("the query", operator_words);
+    let asked = after("Failed to allocate additional ").and_then(|rest| rest.split(" for ").next());
+    let held =
+        message.split_once(" already allocated").and_then(|(before, _)| before.rsplit(" with ").next());
+    let peak = match (held, asked) {
+        (Some(held), Some(asked)) => format!(": it held {held} and asked for {asked} more"),
+        _ => String::new(),
+    };
     let limit = limit.map_or(String::new(), |limit| format!(", the limit is {limit}"));
-    Problem::new(Ename::MemoryLimit, format!("{operator} needs more memory than this session has{limit}"))
+    let text = format!("{operator} needs more memory than this session has{peak}{limit}");
+    Problem::new(Ename::MemoryLimit, text)
         .hint("filter earlier, select fewer columns, join on a key, or build the result in steps with CREATE TABLE … AS; your tables are unharmed")
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};
 use carrel_cell::problem::Problem;
 use carrel_cell::statement::{Name, Target};
@@ -35,6 +36,20 @@ pub(super) async fn describe(session: &Session, target: &Target, run: &Arc<Run>)
         ]
     });
     Ok(Output::whole(text_table(COLUMNS, rows.collect())?))
+}
+
+/// The columns of a plan, where nothing more is known of them.
+pub(crate) fn describe_schema(schema: &datafusion::common::DFSchema) -> Result<RecordBatch, Problem> {
+    let rows = schema.fields().iter().map(|field| {
+        vec![
+            Some(field.name().clone()),
+            Some(type_name(field.data_type())),
+            Some(if field.is_nullable() { "YES" } else { "NO" }.to_owned()),
+            None,
+            field.metadata().get("comment").cloned(),
+        ]
+    });
+    text_table(COLUMNS, rows.collect())
 }
 
 /// The comments and partition columns of a dataset.

@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::Dataset;
 use crate::config::show_size;
+use crate::functions::catalog;
 use crate::names;
-use crate::output::{Output, batch};
+use crate::output::{Output, batch, text_table};
 use crate::run::{Run, grouped};
 use crate::session::Session;
 
@@ -140,6 +141,16 @@ pub(super) fn tables(session: &Session, like: Option<&str>) -> Result<Output, Pr
         columns.into_iter().map(|column| Arc::new(StringArray::from(column)) as ArrayRef).collect();
     arrays.push(Arc::new(TimestampMillisecondArray::from(created).with_timezone("UTC")));
     Ok(Output::whole(batch(schema, arrays, entries.len())?))
+}
+
+/// The functions that a query may call.
+pub(super) fn functions(session: &Session, like: Option<&str>) -> Result<Output, Problem> {
+    let rows = catalog::all(&session.context().state())
+        .into_values()
+        .filter(|known| matches_like(&known.name, &known.name, like))
+        .map(|known| vec![Some(known.name), Some(known.kind.to_owned()), known.signature, known.description]);
+    let rows = rows.collect();
+    Ok(Output::whole(text_table(&["name", "kind", "signature", "description"], rows)?))
 }
 
 fn millis(time: SystemTime) -> Option<i64> {

@@ -12,6 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::parse_statement;
 use kernel_engine::config::Config;
+use kernel_engine::demo::Demo;
 use kernel_engine::lanes::Lanes;
 use kernel_engine::run::Run;
 use kernel_engine::session::Session;
@@ -23,6 +24,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     config: String,
     session: Session,
+    lanes: Arc<Lanes>,
 }
 
 impl World {
@@ -40,7 +42,19 @@ impl World {
         let config =
             format!("{engine}\n[[catalog]]\nname = 'shop'\npath = '{}/data/shop'\n", dir.path().display());
         let session = open(dir.path(), &config);
-        Self { dir, config, session }
+        let lanes = Lanes::new(2, 1, |_| panic!("stuck"));
+        Self { dir, config, session, lanes }
+    }
+
+    /// With a little of TPC-H's data as the catalog `tpch`.
+    pub(crate) async fn with_tpch() -> Self {
+        let mut world = Self::new();
+        let out = world.dir.path().join("demo");
+        let demo = Demo { out: out.clone(), scale: 0.001, clicks: 1000, seed: 1 };
+        kernel_engine::demo::make(&demo, &mut std::io::sink()).unwrap();
+        world.config.push_str(&format!("[[catalog]]\nname = 'tpch'\npath = '{}/tpch'\n", out.display()));
+        world.restart();
+        world
     }
 
     /// As when the engine ended and was started again.
@@ -111,9 +125,16 @@ impl World {
         }
     }
 
+    /// Is it understood? Looked at in a lane, as the service does, but not run.
+    pub(crate) async fn planned(&self, sql: &str) -> Result<(), Problem> {
+        let run = Run::new("test");
+        let lease = self.lanes.lease(&run).await?;
+        let (session, sql) = (self.session.clone(), sql.to_owned());
+        lease.run(async move { session.plan(&sql, &run).await.map(|_| ()) }).await
+    }
+
     async fn batches(&self, sql: &str, run: &Arc<Run>) -> Result<Vec<RecordBatch>, Problem> {
-        let lanes = Lanes::new(2, 1, |_| panic!("stuck"));
-        let lease = lanes.lease(run).await?;
+        let lease = self.lanes.lease(run).await?;
         let statement = parse_statement(sql)?;
         let (session, own) = (self.session.clone(), run.clone());
         lease
