@@ -60,7 +60,7 @@ def test_a_dataset_is_found_opened_and_inserted(carrel, page, kernel):
     statistics = panel.get_by_role("table", name="Statistics of country")
     expect(statistics.get_by_role("row", name="min br")).to_be_visible()
     expect(statistics.get_by_role("row", name=re.compile("^distinct "))).to_be_visible()
-    expect(panel).to_contain_text("estimates")
+    expect(statistics.get_by_role("row", name="count 1000000")).to_be_visible()
 
     editor = page.locator(".jp-NotebookPanel .jp-CodeCell .cm-content").first
     editor.click()

@@ -70,7 +70,7 @@ def test_mistakes_are_answers(client):
 
 def test_answers_come_while_a_cell_runs_and_a_question_can_be_withdrawn(client, ran):
     comm = Comm(client)
-    ran(client, "CREATE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) a JOIN generate_series(1, 300000) b ON a.value % 7 < b.value % 5")
+    ran(client, "CREATE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) AS a(value) JOIN generate_series(1, 300000) AS b(value) ON a.value % 7 < b.value % 5")
     request = client.execute("SELECT count(x) FROM wide")
     asked = comm.send("comm_msg", data={"id": 1, "op": "statistics", "name": "wide", "column": "x"})
     assert comm.ask(id=2, op="names")["names"]

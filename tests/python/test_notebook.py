@@ -89,7 +89,7 @@ def test_the_panel_is_answered(notebook, running):
     assert found["kind"] == "dataset" and ["rows", "1,000,000"] in found["facts"]
     assert {"name": "clicked", "type": "INTEGER", "note": "1 if it was clicked"} in found["columns"]
     statistics = dict(panel.ask(id=3, op="statistics", name="ads.clicks", column="country")["statistics"])
-    assert (statistics["min"], statistics["max"], statistics["count"], statistics["exact"]) == ("br", "us", "1000000", "false")
+    assert (statistics["min"], statistics["max"], statistics["count"], statistics["exact"]) == ("br", "us", "1000000", "true")
     assert panel.ask(id=4, op="columns", name="no.such")["error"]["ename"] == "UnknownDataset"
     assert panel.ask(id=5, op="statistics", name="ads.clicks", column='x"; DROP')["error"]["ename"] == "UnknownColumn"
     assert panel.ask(id=[1], op="statistics", name="tpch.region", column="r_name")["statistics"]
@@ -100,7 +100,7 @@ def test_the_panel_is_answered(notebook, running):
 def test_a_question_of_the_panel_can_be_withdrawn(notebook, ran, running):
     if running.process.poll() is not None:
         running.start()
-    wide = "CREATE OR REPLACE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) a JOIN generate_series(1, 300000) b ON a.value % 7 < b.value % 5"
+    wide = "CREATE OR REPLACE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) AS a(value) JOIN generate_series(1, 300000) AS b(value) ON a.value % 7 < b.value % 5"
     assert ran(notebook, f"import carrel; carrel.sql('{wide}')").reply["status"] == "ok"
     panel = Panel(notebook)
     panel.send("comm_msg", {"comm_id": "panel", "data": {"id": 1, "op": "statistics", "name": "wide", "column": "x"}})

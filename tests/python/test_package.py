@@ -96,8 +96,8 @@ def test_a_mistake_is_one_to_four_lines_with_its_caret(carrel):
 
 def test_a_mistake_while_rows_come_is_as_short(carrel):
     with pytest.raises(carrel.CarrelError) as caught:
-        carrel.sql("SELECT 1 / (n_nationkey - n_nationkey) AS x FROM tpch.nation")
-    assert caught.value.ename == "ValueError" and "division by zero" in str(caught.value)
+        carrel.sql("SELECT CAST(n_name AS INTEGER) AS x FROM tpch.nation")
+    assert caught.value.ename == "ValueError" and "TRY_CAST" in str(caught.value)
     assert "context" not in str(caught.value) and len(caught.value.lines()) <= 4
 
 

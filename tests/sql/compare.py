@@ -7,6 +7,8 @@ import math
 
 def same(left, right, inexact: bool = False) -> bool:
     """`inexact`: SQL leaves the type of a quotient or an average of decimals open; such values are compared to a unit of the last place."""
+    # Where pandas is installed, pyarrow gives its Timestamp for nanoseconds.
+    left, right = (value.to_pydatetime() if hasattr(value, "to_pydatetime") else value for value in (left, right))
     if isinstance(left, datetime.datetime) and isinstance(right, datetime.date) and not isinstance(right, datetime.datetime):
         left = left.date()
     decimals = [isinstance(value, decimal.Decimal) for value in (left, right)]

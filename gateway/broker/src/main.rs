@@ -100,7 +100,12 @@ fn with_own_environment(config: &Config) -> Option<ExitCode> {
         return None;
     }
     let mut again = std::process::Command::new("/proc/self/exe");
-    again.args(std::env::args_os().skip(1)).env_clear().env(MARK, "1").env("LANG", "C.UTF-8");
+    again
+        .arg0("carrel-broker")
+        .args(std::env::args_os().skip(1))
+        .env_clear()
+        .env(MARK, "1")
+        .env("LANG", "C.UTF-8");
     if let Some(level) = std::env::var_os("CARREL_LOG") {
         again.env("CARREL_LOG", level);
     }
