@@ -103,7 +103,7 @@ def main():
             print("full scan, engine over broker:", spread(engine, "MB/s"))
             print("hdfs dfs -cat:                ", spread(stock, "MB/s"))
             print(f"ratio of medians: {statistics.median(engine) / statistics.median(stock):.2f} (aim: at least 0.9)")
-            one = ada.stats("SELECT sum(c5) FROM 'hdfs:///data/bench/wide'")
+            one = ada.stats("SELECT sum(c5 % 1000) FROM 'hdfs:///data/bench/wide'")
             stored = sum(pq.ParquetFile(p).metadata.row_group(g).column(5).total_compressed_size
                          for p in (reader.WORK / "bench-wide").glob("*.parquet") for g in range(ROWS // 65_536))
             print(f"one column: {one['bytes_scanned'] / 1e6:.2f} MB read for {stored / 1e6:.2f} MB stored, {one['bytes_scanned'] / stored:.3f}x (aim: at most 1.2x)")
