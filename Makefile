@@ -32,6 +32,10 @@ bench: ## figures beside JupyterHub, in one run (docs/performance.md)
 	@CACHE="$(CACHE)" deploy/setup/system bench
 	@CACHE="$(CACHE)" tests/bench/run
 
+bench-sql: ## the engine beside DataFusion, DuckDB and polars: TPC-H, SUMMARIZE, start, completion
+	@deploy/setup/system build
+	@CACHE="$(CACHE)" tests/bench/run-sql
+
 bench-hdfs: ## the engine over the broker beside Hadoop's own client, on one kerberised HDFS
 	@deploy/setup/system build
 	@deploy/setup/system hdfs
@@ -52,4 +56,4 @@ hdfs: ## a kerberised HDFS on loopback, with the demo data if there are any, unt
 clean: ## the build output in the cache folder
 	rm -rf "$(CACHE)/target" "$(CACHE)/target-engine"
 
-.PHONY: help run test check bench bench-hdfs build install hdfs clean
+.PHONY: help run test check bench bench-sql bench-hdfs build install hdfs clean

@@ -202,7 +202,8 @@ fn native(plan: &LogicalPlan) -> Result<bool> {
     let rules: [&dyn OptimizerRule; 2] = [&DecorrelatePredicateSubquery::new(), &ScalarSubqueryToJoin::new()];
     let mut made = plan.clone();
     for rule in rules {
-        match rule.rewrite(made, &config) {
+        // further down too: what was left nested in these queries was left because DataFusion makes joins of it
+        match made.transform_down_with_subqueries(|node| rule.rewrite(node, &config)) {
             Ok(next) => made = next.data,
             Err(_) => return Ok(false),
         }
