@@ -423,3 +423,11 @@ fn mark(layer: &MarkLayer) -> Json {
     mark["clip"] = json!(layer.form != Form::Text);
     mark
 }
+
+/// Says something under the plot's title.
+pub fn remark(document: &mut Json, notes: &[String]) {
+    let Some(document) = document.as_object_mut() else { return };
+    let title = document.entry("title").or_insert_with(|| json!({ "text": " ", "anchor": "start" }));
+    let lines = title["subtitle"].as_array().cloned().unwrap_or_default();
+    title["subtitle"] = lines.into_iter().chain(notes.iter().map(|note| json!(note))).collect();
+}
