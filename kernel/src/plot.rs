@@ -172,9 +172,8 @@ fn shown(chart: &Chart, png: &[u8], total: &Total) -> Shown {
     if !chart.notes.is_empty() {
         vega::remark(&mut document, &chart.notes);
     }
-    let bundle = MimeBundle::text(line)
-        .with(VEGA_LITE, document)
-        .with("image/png", STANDARD.encode(png).into());
+    let bundle =
+        MimeBundle::text(line).with(VEGA_LITE, document).with("image/png", STANDARD.encode(png).into());
     let carrel = json!({
         "query_id": total.query_id,
         "marks": chart.count(),

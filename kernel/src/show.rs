@@ -46,7 +46,10 @@ pub(crate) async fn statement(
     cancel: &CancellationToken,
 ) -> Result<Shown, Problem> {
     let Asked { answer, fetched, stats } = ask(engine, sql, most_rows, output, cancel).await?;
-    let mut table = Table { columns: fetched.schema.as_deref().map(values::columns).unwrap_or_default(), ..Table::default() };
+    let mut table = Table {
+        columns: fetched.schema.as_deref().map(values::columns).unwrap_or_default(),
+        ..Table::default()
+    };
     for batch in &fetched.batches {
         let drawn = values::append_rows(batch, usize::MAX, &mut table.rows);
         drawn.map_err(|error| problem_of(&Failure::Draw(error)))?;

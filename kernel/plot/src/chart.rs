@@ -200,8 +200,8 @@ impl Chart {
         }
         chart.repeat()?;
         if left_out > 0 {
-            let noun = if left_out == 1 { "row has" } else { "rows have" };
-            chart.notes.push(format!("{} {noun} no place and were left out", carrel_cell::caption::grouped(left_out)));
+            let noun = if left_out == 1 { "row has no place and was" } else { "rows have no place and were" };
+            chart.notes.push(format!("{} {noun} left out", carrel_cell::caption::grouped(left_out)));
         }
         for axis in [Axis::X, Axis::Y] {
             let domain = chart.domain(spec, axis, None)?;
@@ -218,22 +218,34 @@ impl Chart {
         let own = scale_of(spec, Scaled::Axis(axis));
         let used = || {
             drawn.iter().flat_map(move |layer| {
-                layer.kinds.iter().filter(move |(aes, _)| aes.axis() == Some(axis)).map(move |(aes, kind)| (layer, *aes, *kind))
+                layer
+                    .kinds
+                    .iter()
+                    .filter(move |(aes, _)| aes.axis() == Some(axis))
+                    .map(move |(aes, kind)| (layer, *aes, *kind))
             })
         };
         let kinds = |wanted: Kind| used().find(|(_, _, kind)| *kind == wanted);
         let title = label(spec, if (axis == Axis::X) == spec.flipped { "y" } else { "x" })
-            .or_else(|| used().find_map(|(layer, aes, _)| layer.titles.get(&aes).filter(|title| !title.is_empty()).cloned()))
+            .or_else(|| {
+                used().find_map(|(layer, aes, _)| {
+                    layer.titles.get(&aes).filter(|title| !title.is_empty()).cloned()
+                })
+            })
             .unwrap_or_default();
         let along = if kinds(Kind::Category).is_some() {
-            let values: Vec<&Value> = used()
-                .flat_map(|(layer, aes, _)| layer.rows.iter().map(move |row| row.get(aes)))
-                .collect();
+            let values: Vec<&Value> =
+                used().flat_map(|(layer, aes, _)| layer.rows.iter().map(move |row| row.get(aes))).collect();
             let domain = categories(&values, own);
             if domain.len() > BANDS {
-                let message = format!("an axis would have {} categories", carrel_cell::caption::grouped(domain.len() as u64));
+                let message = format!(
+                    "an axis would have {} categories",
+                    carrel_cell::caption::grouped(domain.len() as u64)
+                );
                 let at = kinds(Kind::Category).map_or(spec.span, |(layer, _, _)| layer.span);
-                return Err(Problem::new(Ename::ValueError, message).at(at).hint(format!("it shows {BANDS}; group the rare ones in the query")));
+                return Err(Problem::new(Ename::ValueError, message)
+                    .at(at)
+                    .hint(format!("it shows {BANDS}; group the rare ones in the query")));
             }
             Along::Band { domain }
         } else {
@@ -245,7 +257,10 @@ impl Chart {
             Along::Line { domain: [0.0, 1.0], time: kinds(Kind::Time).is_some(), transform }
         };
         let tiles = drawn.iter().any(|layer| layer.geom == Geom::Tile);
-        let free = spec.facet.as_ref().is_some_and(|facet| if axis == Axis::X { facet.free_x } else { facet.free_y });
+        let free = spec
+            .facet
+            .as_ref()
+            .is_some_and(|facet| if axis == Axis::X { facet.free_x } else { facet.free_y });
         Ok(Scale {
             along,
             title,
@@ -256,7 +271,12 @@ impl Chart {
     }
 
     /// The ends of an axis over the marks of a panel, or of all; `None` for categories.
-    pub(crate) fn domain(&self, spec: &Spec, axis: Axis, panel: Option<&[String; 2]>) -> Result<Option<[f64; 2]>, Problem> {
+    pub(crate) fn domain(
+        &self,
+        spec: &Spec,
+        axis: Axis,
+        panel: Option<&[String; 2]>,
+    ) -> Result<Option<[f64; 2]>, Problem> {
         let scale = if axis == Axis::X { &self.x } else { &self.y };
         let Along::Line { time, transform, .. } = scale.along else { return Ok(None) };
         let own = scale_of(spec, Scaled::Axis(axis));
@@ -274,7 +294,9 @@ impl Chart {
         if transform == Transform::Log && numbers.iter().any(|n| *n <= 0.0) {
             let at = own.map_or(spec.span, |own| own.span);
             let message = "a logarithm needs values above 0, and here are others";
-            return Err(Problem::new(Ename::ValueError, message).at(at).hint("FILTER them, or draw points in place of bars"));
+            return Err(Problem::new(Ename::ValueError, message)
+                .at(at)
+                .hint("FILTER them, or draw points in place of bars"));
         }
         let Some([low, high]) = extent(numbers.into_iter()) else { return Ok(Some([0.0, 1.0])) };
         let mut domain = [low, high];
@@ -296,7 +318,9 @@ impl Chart {
         let empty = domain[0].partial_cmp(&domain[1]) != Some(std::cmp::Ordering::Less);
         if empty || transform == Transform::Log && domain[0] <= 0.0 {
             let at = own.map_or(spec.span, |own| own.span);
-            return Err(Problem::new(Ename::ValueError, "the range of the axis is empty").at(at).hint("FROM (low, high), low first"));
+            return Err(Problem::new(Ename::ValueError, "the range of the axis is empty")
+                .at(at)
+                .hint("FROM (low, high), low first"));
         }
         Ok(Some(domain))
     }
@@ -324,8 +348,12 @@ impl Chart {
                         layer.marks.push(mark);
                     }
                     if count + layer.marks.len() > MARKS {
-                        let message = format!("the panels would hold more than {} marks", carrel_cell::caption::grouped(MARKS as u64));
-                        return Err(Problem::new(Ename::ValueError, message).hint("aggregate in the query, or use fewer panels"));
+                        let message = format!(
+                            "the panels would hold more than {} marks",
+                            carrel_cell::caption::grouped(MARKS as u64)
+                        );
+                        return Err(Problem::new(Ename::ValueError, message)
+                            .hint("aggregate in the query, or use fewer panels"));
                     }
                 }
             }
@@ -374,7 +402,8 @@ fn legends(spec: &Spec, drawn: &[Drawn]) -> Result<Vec<(Aes, Legend, String)>, P
             used.iter().flat_map(|layer| layer.rows.iter().map(|row| row.get(aes))).collect();
         let legend = Legend::new(aes, kind, &values, scale_of(spec, Scaled::Aes(aes)))
             .map_err(|problem| problem.or_at(first.span))?;
-        let names: &[&str] = if aes.is_colour() { &["colour", "color", "fill", "stroke"] } else { &[aes.name()] };
+        let names: &[&str] =
+            if aes.is_colour() { &["colour", "color", "fill", "stroke"] } else { &[aes.name()] };
         let title = names
             .iter()
             .find_map(|name| label(spec, name))
@@ -392,7 +421,11 @@ fn renaming(spec: &Spec) -> Vec<(Scaled, String, String)> {
             (Scaled::Axis(Axis::Y), true) => Scaled::Axis(Axis::X),
             (of, _) => of,
         };
-        scale.renaming.iter().map(move |(from, to)| (of, from.clone(), to.clone().unwrap_or_default())).collect::<Vec<_>>()
+        scale
+            .renaming
+            .iter()
+            .map(move |(from, to)| (of, from.clone(), to.clone().unwrap_or_default()))
+            .collect::<Vec<_>>()
     };
     spec.scales.iter().flat_map(one).collect()
 }
@@ -413,8 +446,14 @@ fn panels(spec: &Spec, drawn: &[Drawn]) -> Result<Panels, Problem> {
     let found = rows.len() * columns.len().max(1);
     let wrong = |message: String| Problem::new(Ename::ValueError, message).at(facet.by.1);
     if rows.is_empty() || facet.columns.is_some() && columns.is_empty() {
-        let name = if rows.is_empty() { &facet.by.0 } else { facet.columns.as_ref().map_or(&facet.by.0, |(name, _)| name) };
-        return Err(Problem::new(Ename::UnknownColumn, format!("no layer has the column {name}")).at(facet.by.1));
+        let name = if rows.is_empty() {
+            &facet.by.0
+        } else {
+            facet.columns.as_ref().map_or(&facet.by.0, |(name, _)| name)
+        };
+        return Err(
+            Problem::new(Ename::UnknownColumn, format!("no layer has the column {name}")).at(facet.by.1)
+        );
     }
     if found > PANELS {
         let hint = format!("a plot has at most {PANELS}; group the rare values in the query");

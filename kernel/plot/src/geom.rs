@@ -71,10 +71,7 @@ impl Geom {
     /// Is it a line without an inside, so that its colour is that of its stroke?
     #[must_use]
     pub fn is_line(self) -> bool {
-        matches!(
-            self,
-            Self::Line | Self::Path | Self::Smooth | Self::Rule | Self::Segment | Self::Range
-        )
+        matches!(self, Self::Line | Self::Path | Self::Smooth | Self::Rule | Self::Segment | Self::Range)
     }
 
     /// Are its rows joined to shapes, so that categories make groups?

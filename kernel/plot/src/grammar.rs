@@ -235,10 +235,7 @@ impl Parser<'_> {
     }
 
     fn here(&self) -> Span {
-        self.peek().map_or_else(
-            || Span::new(self.before().end, self.before().end),
-            |token| token.span,
-        )
+        self.peek().map_or_else(|| Span::new(self.before().end, self.before().end), |token| token.span)
     }
 
     fn before(&self) -> Span {

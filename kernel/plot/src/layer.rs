@@ -176,7 +176,8 @@ impl<'a> Job<'a> {
             State::Rows => self.drawn(frame, None),
             State::Count => self.thin(frame),
             State::Thinned { every, of } => {
-                let note = format!("drew every {} row of {}", ordinal(*every), carrel_cell::caption::grouped(*of));
+                let note =
+                    format!("drew every {} row of {}", ordinal(*every), carrel_cell::caption::grouped(*of));
                 self.drawn(frame, Some(note))
             }
             State::Counts => self.counted(frame),
@@ -229,7 +230,9 @@ fn ordinal(n: u64) -> String {
 fn check_fixed(aes: Aes, value: &Literal, span: Span) -> Result<Literal, Problem> {
     let wrong = |message: String| Problem::new(Ename::BadOption, message).at(span);
     if aes.is_colour() {
-        let Some(text) = value.text() else { return Err(wrong("a colour is a text such as 'red'".to_owned())) };
+        let Some(text) = value.text() else {
+            return Err(wrong("a colour is a text such as 'red'".to_owned()));
+        };
         return match palette::colour(text) {
             Some(hex) => Ok(Literal::Text(hex)),
             None => Err(wrong(format!("there is no colour {text}"))

@@ -2,12 +2,33 @@
 
 /// Categories, one by one. The first is Tableau's ten, the others ColorBrewer's.
 const DISCRETE: &[(&str, &[&str])] = &[
-    ("tableau10", &["#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac"]),
-    ("category10", &["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]),
-    ("set1", &["#e41a1c", "#377eb8", "#4daf4a", "#984ea3", "#ff7f00", "#ffff33", "#a65628", "#f781bf", "#999999"]),
+    (
+        "tableau10",
+        &[
+            "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#eeca3b", "#b279a2", "#ff9da6",
+            "#9d755d", "#bab0ac",
+        ],
+    ),
+    (
+        "category10",
+        &[
+            "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
+            "#bcbd22", "#17becf",
+        ],
+    ),
+    (
+        "set1",
+        &["#e41a1c", "#377eb8", "#4daf4a", "#984ea3", "#ff7f00", "#ffff33", "#a65628", "#f781bf", "#999999"],
+    ),
     ("set2", &["#66c2a5", "#fc8d62", "#8da0cb", "#e78ac3", "#a6d854", "#ffd92f", "#e5c494", "#b3b3b3"]),
     ("dark2", &["#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#666666"]),
-    ("paired", &["#a6cee3", "#1f78b4", "#b2df8a", "#33a02c", "#fb9a99", "#e31a1c", "#fdbf6f", "#ff7f00", "#cab2d6", "#6a3d9a"]),
+    (
+        "paired",
+        &[
+            "#a6cee3", "#1f78b4", "#b2df8a", "#33a02c", "#fb9a99", "#e31a1c", "#fdbf6f", "#ff7f00",
+            "#cab2d6", "#6a3d9a",
+        ],
+    ),
 ];
 
 /// Numbers, from low to high.
@@ -77,15 +98,47 @@ pub(crate) fn between(stops: &[String], part: f64) -> String {
 
 /// Names of CSS that people use.
 const NAMED: &[(&str, &str)] = &[
-    ("black", "#000000"), ("white", "#ffffff"), ("red", "#ff0000"), ("green", "#008000"), ("blue", "#0000ff"),
-    ("yellow", "#ffff00"), ("orange", "#ffa500"), ("purple", "#800080"), ("pink", "#ffc0cb"), ("brown", "#a52a2a"),
-    ("grey", "#808080"), ("gray", "#808080"), ("cyan", "#00ffff"), ("magenta", "#ff00ff"), ("lime", "#00ff00"),
-    ("navy", "#000080"), ("teal", "#008080"), ("maroon", "#800000"), ("olive", "#808000"), ("silver", "#c0c0c0"),
-    ("gold", "#ffd700"), ("indigo", "#4b0082"), ("violet", "#ee82ee"), ("crimson", "#dc143c"), ("coral", "#ff7f50"),
-    ("salmon", "#fa8072"), ("tomato", "#ff6347"), ("steelblue", "#4682b4"), ("skyblue", "#87ceeb"),
-    ("royalblue", "#4169e1"), ("firebrick", "#b22222"), ("forestgreen", "#228b22"), ("seagreen", "#2e8b57"),
-    ("darkred", "#8b0000"), ("darkgreen", "#006400"), ("darkblue", "#00008b"), ("lightgrey", "#d3d3d3"),
-    ("lightgray", "#d3d3d3"), ("darkgrey", "#a9a9a9"), ("darkgray", "#a9a9a9"), ("turquoise", "#40e0d0"),
+    ("black", "#000000"),
+    ("white", "#ffffff"),
+    ("red", "#ff0000"),
+    ("green", "#008000"),
+    ("blue", "#0000ff"),
+    ("yellow", "#ffff00"),
+    ("orange", "#ffa500"),
+    ("purple", "#800080"),
+    ("pink", "#ffc0cb"),
+    ("brown", "#a52a2a"),
+    ("grey", "#808080"),
+    ("gray", "#808080"),
+    ("cyan", "#00ffff"),
+    ("magenta", "#ff00ff"),
+    ("lime", "#00ff00"),
+    ("navy", "#000080"),
+    ("teal", "#008080"),
+    ("maroon", "#800000"),
+    ("olive", "#808000"),
+    ("silver", "#c0c0c0"),
+    ("gold", "#ffd700"),
+    ("indigo", "#4b0082"),
+    ("violet", "#ee82ee"),
+    ("crimson", "#dc143c"),
+    ("coral", "#ff7f50"),
+    ("salmon", "#fa8072"),
+    ("tomato", "#ff6347"),
+    ("steelblue", "#4682b4"),
+    ("skyblue", "#87ceeb"),
+    ("royalblue", "#4169e1"),
+    ("firebrick", "#b22222"),
+    ("forestgreen", "#228b22"),
+    ("seagreen", "#2e8b57"),
+    ("darkred", "#8b0000"),
+    ("darkgreen", "#006400"),
+    ("darkblue", "#00008b"),
+    ("lightgrey", "#d3d3d3"),
+    ("lightgray", "#d3d3d3"),
+    ("darkgrey", "#a9a9a9"),
+    ("darkgray", "#a9a9a9"),
+    ("turquoise", "#40e0d0"),
 ];
 
 /// A colour as `#rrggbb`: names of CSS, `#rgb` and `#rrggbb` are read.

@@ -39,9 +39,10 @@ impl Query {
     #[must_use]
     pub fn placed(&self, problem: Problem) -> Problem {
         let Some(sent) = problem.span else { return problem.at(self.whole) };
-        let inside = self.pieces.iter().find(|(start, piece)| {
-            sent.start >= *start && sent.end <= start + (piece.end - piece.start)
-        });
+        let inside = self
+            .pieces
+            .iter()
+            .find(|(start, piece)| sent.start >= *start && sent.end <= start + (piece.end - piece.start));
         let place = match inside {
             Some((start, piece)) => {
                 let from = piece.start + (sent.start - start);
@@ -171,7 +172,11 @@ mod tests {
         };
         case("SELECT 1", None, true);
         case("WITH a AS (SELECT (1)) SELECT * FROM a", Some("WITH a AS (SELECT (1))"), true);
-        case("WITH a(x) AS (VALUES (1)), b AS (SELECT 2)", Some("WITH a(x) AS (VALUES (1)), b AS (SELECT 2)"), false);
+        case(
+            "WITH a(x) AS (VALUES (1)), b AS (SELECT 2)",
+            Some("WITH a(x) AS (VALUES (1)), b AS (SELECT 2)"),
+            false,
+        );
     }
 
     #[test]

@@ -11,8 +11,7 @@ use crate::palette;
 use crate::spec::{Literal, ScaleSpec, Transform};
 
 /// Shapes of points, in the order in which categories take them.
-pub(crate) const SHAPES: &[&str] =
-    &["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
+pub(crate) const SHAPES: &[&str] = &["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
 /// Dashes of lines, in the order in which categories take them.
 pub(crate) const LINETYPES: &[&str] = &["solid", "dashed", "dotted", "dotdash", "longdash"];
 
@@ -115,7 +114,8 @@ impl Legend {
                     range.push(known.ok_or_else(|| wrong(format!("{} cannot become {text}", aes.name())))?);
                 }
                 if range.len() < domain.len() {
-                    let message = format!("{} has {} categories and {} values", aes.name(), domain.len(), range.len());
+                    let message =
+                        format!("{} has {} categories and {} values", aes.name(), domain.len(), range.len());
                     return Err(wrong(message).hint("TO needs one value for each, or a palette"));
                 }
                 range.truncate(domain.len());
@@ -130,7 +130,12 @@ impl Legend {
         Ok(Self::Discrete { domain, range })
     }
 
-    fn continuous(aes: Aes, kind: Kind, values: &[&Value], spec: Option<&ScaleSpec>) -> Result<Self, Problem> {
+    fn continuous(
+        aes: Aes,
+        kind: Kind,
+        values: &[&Value],
+        spec: Option<&ScaleSpec>,
+    ) -> Result<Self, Problem> {
         let wrong = |message: &str| {
             let problem = Problem::new(Ename::TypeError, message);
             spec.map_or(problem.clone(), |spec| problem.at(spec.span))
@@ -234,8 +239,23 @@ pub(crate) fn bounded(domain: &mut [f64; 2], spec: Option<&ScaleSpec>) {
 pub(crate) fn nice_step(step: f64, kind: Kind) -> f64 {
     if kind == Kind::Time {
         let units = [
-            1.0, 10.0, 100.0, 1e3, 5e3, 15e3, 6e4, 3e5, 9e5, 36e5, 108e5, 216e5, DAY, 7.0 * DAY, 30.0 * DAY,
-            91.0 * DAY, 365.0 * DAY,
+            1.0,
+            10.0,
+            100.0,
+            1e3,
+            5e3,
+            15e3,
+            6e4,
+            3e5,
+            9e5,
+            36e5,
+            108e5,
+            216e5,
+            DAY,
+            7.0 * DAY,
+            30.0 * DAY,
+            91.0 * DAY,
+            365.0 * DAY,
         ];
         return units.into_iter().find(|unit| *unit >= step).unwrap_or((step / DAY).ceil() * DAY);
     }
@@ -325,7 +345,9 @@ fn time_ticks(low: f64, high: f64, wanted: f64) -> Vec<(f64, String)> {
 }
 
 fn at(ms: f64) -> Option<NaiveDateTime> {
-    DateTime::UNIX_EPOCH.checked_add_signed(TimeDelta::try_milliseconds(ms as i64)?).map(|time| time.naive_utc())
+    DateTime::UNIX_EPOCH
+        .checked_add_signed(TimeDelta::try_milliseconds(ms as i64)?)
+        .map(|time| time.naive_utc())
 }
 
 /// A time as a category or a tooltip shows it.
@@ -341,7 +363,8 @@ pub fn time_label(ms: f64) -> String {
 pub fn parse_time(text: &str) -> Option<f64> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
     let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"];
-    let time = date.or_else(|| formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()));
+    let time =
+        date.or_else(|| formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()));
     time.map(|time| time.and_utc().timestamp_millis() as f64)
 }
 

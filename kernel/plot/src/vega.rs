@@ -23,7 +23,8 @@ pub fn document(chart: &Chart) -> Json {
         .enumerate()
         .flat_map(|(layer, marks)| marks.marks.iter().map(move |mark| row(layer, marks, mark)))
         .collect();
-    let layers: Vec<Json> = chart.layers.iter().enumerate().map(|(at, layer)| self::layer(chart, at, layer)).collect();
+    let layers: Vec<Json> =
+        chart.layers.iter().enumerate().map(|(at, layer)| self::layer(chart, at, layer)).collect();
     let mut document = Map::new();
     document.insert("$schema".into(), SCHEMA.into());
     if let Some(title) = title(chart) {
@@ -153,11 +154,9 @@ fn layer(chart: &Chart, at: usize, layer: &MarkLayer) -> Json {
     if layer.marks.iter().any(|mark| !mark.group.is_empty()) {
         encoding.insert("detail".into(), json!({ "field": "group", "type": "nominal" }));
     }
-    if layer.form == Form::Line || layer.form == Form::Polygon {
+    if matches!(layer.form, Form::Line | Form::Polygon) {
+        // Rows are joined in their own order.
         encoding.insert("order".into(), Json::Null);
-        if layer.form == Form::Polygon {
-            encoding.remove("order");
-        }
     }
     let tips = tooltip(chart, layer);
     if !tips.is_empty() {
@@ -165,7 +164,7 @@ fn layer(chart: &Chart, at: usize, layer: &MarkLayer) -> Json {
     }
     json!({
         "transform": [{ "filter": format!("datum.layer === {at}") }],
-        "mark": mark(layer),
+        "mark": mark(chart, layer),
         "encoding": encoding,
     })
 }
@@ -185,7 +184,9 @@ fn channel(aes: Aes, form: Form) -> Option<&'static str> {
 
 fn position(chart: &Chart, layer: &MarkLayer, axis: Axis, encoding: &mut Map<String, Json>) {
     let (name, scale) = if axis == Axis::X { ("x", &chart.x) } else { ("y", &chart.y) };
-    let place = |mark: &crate::chart::Mark| -> Value2 { if axis == Axis::X { mark.x.clone() } else { mark.y.clone() } };
+    let place = |mark: &crate::chart::Mark| -> Value2 {
+        if axis == Axis::X { mark.x.clone() } else { mark.y.clone() }
+    };
     let has = layer.marks.iter().any(|mark| place(mark).from != Value::Null);
     if !has && layer.form == Form::Rule {
         return;
@@ -193,7 +194,7 @@ fn position(chart: &Chart, layer: &MarkLayer, axis: Axis, encoding: &mut Map<Str
     let mut field = json!({
         "field": name,
         "title": if scale.title.is_empty() { Json::Null } else { visible(&scale.title).into() },
-        "scale": scale_json(chart, scale, axis),
+        "scale": scale_json(chart, scale),
     });
     let of = Scaled::Axis(axis);
     match &scale.along {
@@ -216,10 +217,6 @@ fn position(chart: &Chart, layer: &MarkLayer, axis: Axis, encoding: &mut Map<Str
         Along::Line { time, .. } => {
             field["type"] = if *time { "temporal" } else { "quantitative" }.into();
             field["stack"] = Json::Null;
-            if layer.form == Form::Area && (axis == Axis::X) == layer.transposed {
-                field["impute"] = Json::Null;
-                field.as_object_mut().map(|field| field.remove("impute"));
-            }
         }
     }
     encoding.insert(name.into(), field);
@@ -228,7 +225,7 @@ fn position(chart: &Chart, layer: &MarkLayer, axis: Axis, encoding: &mut Map<Str
     }
 }
 
-fn scale_json(chart: &Chart, scale: &Scale, axis: Axis) -> Json {
+fn scale_json(chart: &Chart, scale: &Scale) -> Json {
     let mut json = match &scale.along {
         Along::Band { domain } => json!({
             "type": "band",
@@ -257,13 +254,13 @@ fn scale_json(chart: &Chart, scale: &Scale, axis: Axis) -> Json {
     if scale.reverse {
         json["reverse"] = true.into();
     }
-    let _ = axis;
     json
 }
 
 /// Places within a band.
 fn slots(chart: &Chart, layer: &MarkLayer, encoding: &mut Map<String, Json>) {
-    let across = matches!(chart.x.along, Along::Band { .. }) && (!layer.transposed || layer.form == Form::Point);
+    let across =
+        matches!(chart.x.along, Along::Band { .. }) && (!layer.transposed || layer.form == Form::Point);
     let name = if across { "xOffset" } else { "yOffset" };
     let band = matches!(chart.x.along, Along::Band { .. }) || matches!(chart.y.along, Along::Band { .. });
     if !band {
@@ -271,7 +268,10 @@ fn slots(chart: &Chart, layer: &MarkLayer, encoding: &mut Map<String, Json>) {
     }
     if layer.slots > 1 {
         let domain: Vec<usize> = (0..layer.slots).collect();
-        encoding.insert(name.into(), json!({ "field": "slot", "type": "nominal", "scale": { "domain": domain } }));
+        encoding.insert(
+            name.into(),
+            json!({ "field": "slot", "type": "nominal", "scale": { "domain": domain } }),
+        );
     } else if layer.marks.iter().any(|mark| mark.jitter != 0.0) {
         let scale = json!({ "domain": [-0.5, 0.5] });
         encoding.insert(name.into(), json!({ "field": "slot", "type": "quantitative", "scale": scale }));
@@ -284,7 +284,9 @@ fn scaled(chart: &Chart, aes: Aes, legend: &Legend, title: &str) -> Json {
         Legend::Discrete { domain, range } => {
             let range: Vec<Json> = match aes {
                 Aes::Linetype => range.iter().map(|name| json!(dashes(name))).collect(),
-                Aes::Size | Aes::Opacity => range.iter().map(|n| json!(n.parse::<f64>().unwrap_or(1.0))).collect(),
+                Aes::Size | Aes::Opacity => {
+                    range.iter().map(|n| json!(n.parse::<f64>().unwrap_or(1.0))).collect()
+                }
                 _ => range.iter().map(|one| json!(one)).collect(),
             };
             let range: Vec<Json> = range
@@ -349,9 +351,7 @@ fn tooltip(chart: &Chart, layer: &MarkLayer) -> Vec<Json> {
     let mut tips = Vec::new();
     for (aes, title) in &layer.tips {
         let name = if stacked(*aes) { format!("{}2", aes.name()) } else { field(*aes).to_owned() };
-        let there = layer.marks.iter().any(|mark| {
-            mark.values.contains_key(aes) || aes.axis().is_some()
-        });
+        let there = layer.marks.iter().any(|mark| mark.values.contains_key(aes) || aes.axis().is_some());
         if !there {
             continue;
         }
@@ -365,13 +365,28 @@ fn tooltip(chart: &Chart, layer: &MarkLayer) -> Vec<Json> {
     tips
 }
 
-fn mark(layer: &MarkLayer) -> Json {
+/// Pixels that a mark fills of its band.
+fn band(chart: &Chart, layer: &MarkLayer) -> f64 {
+    let (scale, pixels) =
+        if layer.transposed { (&chart.y, panel_size(chart)[1]) } else { (&chart.x, panel_size(chart)[0]) };
+    let Along::Band { domain } = &scale.along else { return 16.0 };
+    f64::from(pixels) / domain.len().max(1) as f64 * (1.0 - scale.gap) / layer.slots as f64
+        * layer.width.min(1.0)
+}
+
+fn mark(chart: &Chart, layer: &MarkLayer) -> Json {
     let style = &layer.style;
     let mut mark = match layer.form {
-        Form::Point => json!({ "type": "point", "filled": true, "size": style.size.unwrap_or(40.0), "opacity": 0.8 }),
+        Form::Point => {
+            json!({ "type": "point", "filled": true, "size": style.size.unwrap_or(40.0), "opacity": 0.8 })
+        }
         Form::Line => json!({ "type": "line", "strokeWidth": style.linewidth.unwrap_or(2.0) }),
-        Form::Polygon => json!({ "type": "line", "filled": true, "interpolate": "linear-closed", "strokeWidth": 1 }),
-        Form::Area => json!({ "type": "area", "orient": if layer.transposed { "horizontal" } else { "vertical" } }),
+        Form::Polygon => {
+            json!({ "type": "line", "filled": true, "interpolate": "linear-closed", "strokeWidth": 1 })
+        }
+        Form::Area => {
+            json!({ "type": "area", "orient": if layer.transposed { "horizontal" } else { "vertical" } })
+        }
         Form::Rect => json!({ "type": "bar" }),
         Form::Rule => json!({ "type": "rule", "strokeWidth": style.linewidth.unwrap_or(1.5) }),
         Form::Tick => json!({
@@ -390,12 +405,7 @@ fn mark(layer: &MarkLayer) -> Json {
         }
     }
     if layer.form == Form::Tick {
-        let side = json!("bandSize");
-        let _ = side;
-        match style.length {
-            Some(length) => mark["bandSize"] = json!(length * 4.0 / 3.0),
-            None => mark[if layer.transposed { "height" } else { "width" }] = json!({ "band": layer.width.min(1.0) }),
-        }
+        mark["size"] = json!(style.length.map_or_else(|| band(chart, layer), |length| length * 4.0 / 3.0));
     }
     for (name, text) in [("fill", &style.fill), ("stroke", &style.stroke), ("shape", &style.shape)] {
         if let Some(text) = text {

@@ -16,7 +16,9 @@ use crate::spec::Transform;
 pub(super) fn of(chart: &Chart, layer: &Drawn, left_out: &mut u64) -> Result<Vec<MarkLayer>, Problem> {
     let mut made = match layer.geom {
         Geom::Point => vec![points(chart, layer)],
-        Geom::Line | Geom::Path | Geom::Smooth => vec![marks(layer, Form::Line, |row| xy(row, Aes::X, Aes::Y))],
+        Geom::Line | Geom::Path | Geom::Smooth => {
+            vec![marks(layer, Form::Line, |row| xy(row, Aes::X, Aes::Y))]
+        }
         Geom::Polygon => vec![marks(layer, Form::Polygon, |row| xy(row, Aes::X, Aes::Y))],
         Geom::Area | Geom::Density => vec![from_zero(chart, layer, Form::Area)?],
         Geom::Ribbon => vec![marks(layer, Form::Area, |row| between(layer, row))],
@@ -106,7 +108,8 @@ fn marks(layer: &Drawn, form: Form, place: impl Fn(&Row) -> (Value2, Value2)) ->
 }
 
 fn mark(layer: &Drawn, row: &Row, x: Value2, y: Value2) -> Mark {
-    let shown = [Aes::Colour, Aes::Fill, Aes::Stroke, Aes::Size, Aes::Opacity, Aes::Shape, Aes::Linetype, Aes::Label];
+    let shown =
+        [Aes::Colour, Aes::Fill, Aes::Stroke, Aes::Size, Aes::Opacity, Aes::Shape, Aes::Linetype, Aes::Label];
     let values = row.values.iter().filter(|(aes, _)| shown.contains(aes));
     Mark {
         x,
@@ -127,7 +130,8 @@ fn style(layer: &Drawn, form: Form) -> Style {
     });
     let line = matches!(form, Form::Line | Form::Rule | Form::Tick);
     let colour = (!mapped(Aes::Colour)).then_some(base);
-    let soft = matches!(layer.geom, Geom::Area | Geom::Ribbon | Geom::Density | Geom::Polygon) && form != Form::Line;
+    let soft =
+        matches!(layer.geom, Geom::Area | Geom::Ribbon | Geom::Density | Geom::Polygon) && form != Form::Line;
     let opacity = fixed_number(layer, Aes::Opacity).or((!mapped(Aes::Opacity) && soft).then_some(0.6));
     Style {
         fill: if line { None } else { colour.clone() },
@@ -151,7 +155,8 @@ fn tips(layer: &Drawn) -> Vec<(Aes, String)> {
 fn points(chart: &Chart, layer: &Drawn) -> MarkLayer {
     let one = Value::Text(String::new());
     let mut made = marks(layer, Form::Point, |row| {
-        let place = |aes: Aes| if layer.kinds.contains_key(&aes) { row.get(aes).clone() } else { one.clone() };
+        let place =
+            |aes: Aes| if layer.kinds.contains_key(&aes) { row.get(aes).clone() } else { one.clone() };
         (at(place(Aes::X)), at(place(Aes::Y)))
     });
     // A missing axis is a line of points.
@@ -184,7 +189,9 @@ fn from_zero(chart: &Chart, layer: &Drawn, form: Form) -> Result<MarkLayer, Prob
     }
     if matches!(growing, Along::Band { .. }) {
         let message = format!("{} needs numbers to grow along", layer.geom.name());
-        return Err(Problem::new(Ename::TypeError, message).at(layer.span).hint("map a number to one of the axes"));
+        return Err(Problem::new(Ename::TypeError, message)
+            .at(layer.span)
+            .hint("map a number to one of the axes"));
     }
     let standing = if layer.transposed { &chart.y.along } else { &chart.x.along };
     let (low, high) = if along == Aes::X { (Aes::Xmin, Aes::Xmax) } else { (Aes::Ymin, Aes::Ymax) };
@@ -248,7 +255,11 @@ fn ranges(layer: &Drawn) -> Vec<MarkLayer> {
     let cap = |aes: Aes| {
         let mut made = marks(layer, Form::Tick, |row| {
             let end = at(row.get(aes).clone());
-            if layer.transposed { (end, at(row.get(Aes::Y).clone())) } else { (at(row.get(Aes::X).clone()), end) }
+            if layer.transposed {
+                (end, at(row.get(Aes::Y).clone()))
+            } else {
+                (at(row.get(Aes::X).clone()), end)
+            }
         });
         made.style.length = Some(layer.hinge);
         made

@@ -78,11 +78,14 @@ pub(super) fn dodge_all(chart: &Chart, layers: &mut [MarkLayer], axis: Axis) {
     let label = |mark: &Mark| mark.values.get(&aes).and_then(Value::label).unwrap_or_default();
     // Where every place has one category (the axis shows the same column), there is nothing to put side by side.
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    let several = layers.iter().flat_map(|layer| &layer.marks).filter(|mark| mark.values.contains_key(&aes)).any(|mark| {
-        let here = label(mark);
-        let before = seen.entry(place(mark)).or_insert_with(|| here.clone());
-        *before != here
-    });
+    let several =
+        layers.iter().flat_map(|layer| &layer.marks).filter(|mark| mark.values.contains_key(&aes)).any(
+            |mark| {
+                let here = label(mark);
+                let before = seen.entry(place(mark)).or_insert_with(|| here.clone());
+                *before != here
+            },
+        );
     if !several {
         return;
     }
@@ -112,14 +115,14 @@ pub(super) fn dodge_all(chart: &Chart, layers: &mut [MarkLayer], axis: Axis) {
 
 /// The slot's part of a range.
 fn narrow(place: &mut Value2, slot: usize, count: usize) {
-    let (Some(from), Some(to)) = (place.from.number(), place.to.as_ref().and_then(Value::number)) else { return };
+    let (Some(from), Some(to)) = (place.from.number(), place.to.as_ref().and_then(Value::number)) else {
+        return;
+    };
     let part = (to - from) / count as f64;
     let time = matches!(place.from, Value::Time(_));
     let value = |n: f64| if time { Value::Time(n) } else { Value::Number(n) };
-    *place = Value2 {
-        from: value(from + part * slot as f64),
-        to: Some(value(from + part * (slot + 1) as f64)),
-    };
+    *place =
+        Value2 { from: value(from + part * slot as f64), to: Some(value(from + part * (slot + 1) as f64)) };
 }
 
 /// A little apart, always by the same: a low-discrepancy sequence (golden ratio) in place of chance.

@@ -21,9 +21,14 @@ impl Parser<'_> {
             (_, Some(aes)) if aes.is_colour() => Scaled::Aes(Aes::Colour),
             (_, Some(aes @ (Aes::Size | Aes::Opacity | Aes::Shape | Aes::Linetype))) => Scaled::Aes(aes),
             _ => {
-                let known = ["x", "y", "colour", "color", "fill", "stroke", "size", "opacity", "shape", "linetype", "panel"];
+                let known = [
+                    "x", "y", "colour", "color", "fill", "stroke", "size", "opacity", "shape", "linetype",
+                    "panel",
+                ];
                 let problem = Problem::new(Ename::BadOption, format!("there is no scale for {name}")).at(at);
-                return Err(problem.hint(format!("scales are for {}", known.join(", "))).suggest(&name, known));
+                return Err(problem
+                    .hint(format!("scales are for {}", known.join(", ")))
+                    .suggest(&name, known));
             }
         };
         let mut scale = ScaleSpec {
@@ -100,7 +105,8 @@ impl Parser<'_> {
             "sqrt" => Ok(Transform::Sqrt),
             _ => {
                 let known = ["log10", "sqrt", "identity"];
-                let problem = Problem::new(Ename::BadOption, format!("there is no transform {name}")).at(span);
+                let problem =
+                    Problem::new(Ename::BadOption, format!("there is no transform {name}")).at(span);
                 Err(problem.hint("transforms are log10, sqrt and identity").suggest(&name, known))
             }
         }
@@ -133,7 +139,9 @@ impl Parser<'_> {
                 return Err(Problem::unsupported(here, "RENAMING * is not supported", hint));
             }
             let from = self.literal()?.label();
-            let Some(from) = from else { return Err(Problem::syntax(here, "RENAMING takes 'value' => 'name'")) };
+            let Some(from) = from else {
+                return Err(Problem::syntax(here, "RENAMING takes 'value' => 'name'"));
+            };
             self.arrow()?;
             let to = match self.literal()? {
                 Literal::Null => None,
@@ -197,7 +205,11 @@ impl Parser<'_> {
         let (system, span) = self.name("a coordinate system")?;
         if system != "cartesian" {
             let hint = "draw it on straight axes: PROJECT TO cartesian, or no PROJECT";
-            return Err(Problem::unsupported(span, format!("the projection {system} is not supported"), hint));
+            return Err(Problem::unsupported(
+                span,
+                format!("the projection {system} is not supported"),
+                hint,
+            ));
         }
         if self.peek_word("SETTING") {
             let hint = "SCALE sets ranges and transforms";
@@ -220,9 +232,12 @@ impl Parser<'_> {
             let (name, span) = self.name("title, or an aesthetic")?;
             let known = TITLES.contains(&name.as_str()) || Aes::parse(&name).is_some();
             if !known {
-                let problem = Problem::new(Ename::BadOption, format!("nothing here is called {name}")).at(span);
+                let problem =
+                    Problem::new(Ename::BadOption, format!("nothing here is called {name}")).at(span);
                 let all = TITLES.iter().copied().chain(Aes::names());
-                return Err(problem.hint("LABEL names title, subtitle, caption or an aesthetic").suggest(&name, all));
+                return Err(problem
+                    .hint("LABEL names title, subtitle, caption or an aesthetic")
+                    .suggest(&name, all));
             }
             self.arrow()?;
             let here = self.here();

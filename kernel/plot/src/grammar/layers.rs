@@ -37,12 +37,9 @@ impl Parser<'_> {
             if let Some(aes) = mapping.aes
                 && !geom.takes(aes)
             {
-                return Err(Problem::new(
-                    Ename::BadOption,
-                    format!("{} has no {}", geom.name(), aes.name()),
-                )
-                .at(mapping.span)
-                .hint(format!("{} takes {}", geom.name(), taken(geom))));
+                return Err(Problem::new(Ename::BadOption, format!("{} has no {}", geom.name(), aes.name()))
+                    .at(mapping.span)
+                    .hint(format!("{} takes {}", geom.name(), taken(geom))));
             }
         }
         Ok(layer)
@@ -185,10 +182,13 @@ impl Parser<'_> {
         let (statistic, span) = self.name("a statistic")?;
         if !geom.statistics().contains(&statistic.as_str()) {
             let problem =
-                Problem::new(Ename::BadOption, format!("{} has no statistic {statistic}", geom.name())).at(span);
+                Problem::new(Ename::BadOption, format!("{} has no statistic {statistic}", geom.name()))
+                    .at(span);
             let known = geom.statistics().join(", ");
             let hint = if known.is_empty() { "only bar, histogram and density have some" } else { &known };
-            return Err(problem.hint(format!("statistics are {hint}")).suggest(&statistic, geom.statistics()));
+            return Err(problem
+                .hint(format!("statistics are {hint}"))
+                .suggest(&statistic, geom.statistics()));
         }
         if !self.word("AS") {
             return Err(self.unexpected("AS and an axis"));

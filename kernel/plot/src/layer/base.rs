@@ -43,7 +43,8 @@ impl<'a> Base<'a> {
         if !layer.placed {
             // What is named goes before what `*` finds.
             let all = || layer.mappings.iter().chain(&spec.mappings);
-            for mapping in all().filter(|one| one.aes.is_some()).chain(all().filter(|one| one.aes.is_none())) {
+            for mapping in all().filter(|one| one.aes.is_some()).chain(all().filter(|one| one.aes.is_none()))
+            {
                 take(layer.geom, mapping, columns, &mut mapped);
             }
         }
@@ -89,7 +90,9 @@ impl<'a> Base<'a> {
         }
         let lacks = |what: &str| {
             let hint = format!("map it, as in DRAW {} MAPPING column AS {what}", geom.name());
-            Err(Problem::new(Ename::BadOption, format!("{} needs {what}", geom.name())).at(self.layer.span).hint(hint))
+            Err(Problem::new(Ename::BadOption, format!("{} needs {what}", geom.name()))
+                .at(self.layer.span)
+                .hint(hint))
         };
         for aes in geom.needs() {
             if !self.has(if self.spec.flipped { aes.transposed() } else { *aes }) {
@@ -98,9 +101,7 @@ impl<'a> Base<'a> {
         }
         let pair = |low, high| self.has(low) && self.has(high);
         match geom {
-            Geom::Ribbon | Geom::Range
-                if !pair(Aes::Ymin, Aes::Ymax) && !pair(Aes::Xmin, Aes::Xmax) =>
-            {
+            Geom::Ribbon | Geom::Range if !pair(Aes::Ymin, Aes::Ymax) && !pair(Aes::Xmin, Aes::Xmax) => {
                 lacks("ymin")
             }
             Geom::Histogram | Geom::Density | Geom::Rule | Geom::Point
@@ -161,9 +162,7 @@ impl<'a> Base<'a> {
             for one in &self.mapped {
                 let same = match mine {
                     crate::spec::Scaled::Axis(axis) => one.aes.axis() == Some(axis),
-                    crate::spec::Scaled::Aes(aes) => {
-                        one.aes == aes || aes.is_colour() && one.aes.is_colour()
-                    }
+                    crate::spec::Scaled::Aes(aes) => one.aes == aes || aes.is_colour() && one.aes.is_colour(),
                     crate::spec::Scaled::Panel => false,
                 };
                 if same && scale == crate::spec::ScaleType::Discrete {
@@ -345,7 +344,9 @@ impl<'a> Base<'a> {
         match setting.value.text() {
             Some("identity") => Ok(Position::Identity),
             Some("stack") if !matches!(self.layer.geom, Geom::Point) => Ok(Position::Stack),
-            Some("dodge") if matches!(self.layer.geom, Geom::Bar | Geom::Boxplot | Geom::Point) => Ok(Position::Dodge),
+            Some("dodge") if matches!(self.layer.geom, Geom::Bar | Geom::Boxplot | Geom::Point) => {
+                Ok(Position::Dodge)
+            }
             Some("jitter") if self.layer.geom == Geom::Point => Ok(Position::Jitter),
             other => {
                 let message = format!("{} cannot be placed so", self.layer.geom.name());
@@ -355,7 +356,9 @@ impl<'a> Base<'a> {
                     _ => &["stack", "identity"],
                 };
                 let problem = Problem::new(Ename::BadOption, message).at(setting.span);
-                Err(problem.hint(format!("position is one of {}", names.join(", "))).suggest(other.unwrap_or(""), names))
+                Err(problem
+                    .hint(format!("position is one of {}", names.join(", ")))
+                    .suggest(other.unwrap_or(""), names))
             }
         }
     }
@@ -366,7 +369,9 @@ impl<'a> Base<'a> {
         match numbers.as_deref() {
             Some([both]) => Ok([*both, *both]),
             Some([right, down]) => Ok([*right, *down]),
-            _ => Err(Problem::new(Ename::BadOption, "offset takes a number, or two: (4, -4)").at(setting.span)),
+            _ => {
+                Err(Problem::new(Ename::BadOption, "offset takes a number, or two: (4, -4)").at(setting.span))
+            }
         }
     }
 
@@ -383,7 +388,8 @@ impl<'a> Base<'a> {
         let Some(setting) = self.setting(name) else { return Ok(default) };
         match setting.value.number() {
             Some(n) if (low..=high).contains(&n) => Ok(n),
-            _ => Err(Problem::new(Ename::BadOption, format!("{name} takes a number from {low} to {high}")).at(setting.span)),
+            _ => Err(Problem::new(Ename::BadOption, format!("{name} takes a number from {low} to {high}"))
+                .at(setting.span)),
         }
     }
 

@@ -39,26 +39,33 @@ impl Job<'_> {
 
     pub(super) fn bin(&mut self, frame: &Frame) -> Result<Step, Problem> {
         let along = self.base.primary();
-        let (Some(low), Some(high)) = (frame.number(0, "plot_low"), frame.number(0, "plot_high")) else {
+        let (Some(least), Some(most)) = (frame.number(0, "plot_low"), frame.number(0, "plot_high")) else {
             return no_values(&self.base, frame).map(Step::Done);
         };
-        let bins = self.bins(low, high)?;
+        let bins = self.bins(least, most)?;
         let closed = self.base.text("closed").unwrap_or_else(|| "right".to_owned());
         let Bins { low, width, count } = bins;
         let query = self.base.select(|query, base| {
             let n = base.as_number(along);
             let place = format!("({n} - {low:?}) / {width:?}");
             let bin = if closed == "left" {
-                format!("least(CAST(floor({place}) AS BIGINT), {})", count - 1)
+                format!("least(greatest(CAST(floor({place}) AS BIGINT), 0), {})", count - 1)
             } else {
-                format!("greatest(CAST(ceil({place}) AS BIGINT) - 1, 0)")
+                format!("least(greatest(CAST(ceil({place}) AS BIGINT) - 1, 0), {})", count - 1)
             };
             let keys = base.keys(&[along, Aes::Weight]);
-            let what = if base.has(Aes::Weight) { format!("sum({})", super::base::name(Aes::Weight)) } else { "count(*)".to_owned() };
+            let what = if base.has(Aes::Weight) {
+                format!("sum({})", super::base::name(Aes::Weight))
+            } else {
+                "count(*)".to_owned()
+            };
             let list = keys.iter().map(|key| format!("{key}, ")).collect::<String>();
             query.push(&format!("SELECT {list}{bin} AS plot_bin, CAST({what} AS DOUBLE) AS plot_stat FROM "));
             base.rows(query);
-            query.push(&format!(" AS r WHERE {n} BETWEEN {low:?} AND {:?} GROUP BY ALL LIMIT {}", low + width * count as f64, MOST + 1));
+            query.push(&format!(
+                " AS r WHERE {n} BETWEEN {least:?} AND {most:?} GROUP BY ALL LIMIT {}",
+                MOST + 1
+            ));
         });
         self.ask(State::Bins(bins), query)
     }
@@ -84,8 +91,11 @@ impl Job<'_> {
         let count = ((high - low) / width).ceil().max(1.0);
         if count > BINS {
             let at = self.base.setting("binwidth").map_or(self.base.layer.span, |setting| setting.span);
-            let message = format!("bins of this width would be {}", carrel_cell::caption::grouped(count as u64));
-            return Err(Problem::new(Ename::ValueError, message).at(at).hint(format!("a histogram has at most {BINS} bins")));
+            let message =
+                format!("bins of this width would be {}", carrel_cell::caption::grouped(count as u64));
+            return Err(Problem::new(Ename::ValueError, message)
+                .at(at)
+                .hint(format!("a histogram has at most {BINS} bins")));
         }
         Ok(Bins { low, width, count: count as u64 })
     }

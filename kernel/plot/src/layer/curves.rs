@@ -64,7 +64,11 @@ impl Job<'_> {
                  min(x) AS plot_low, max(x) AS plot_high FROM (SELECT {list}{x} AS x, {y} AS y FROM "
             ));
             base.rows(query);
-            query.push(&format!(" AS r WHERE {} IS NOT NULL AND {} IS NOT NULL) AS d", name(Aes::X), name(Aes::Y)));
+            query.push(&format!(
+                " AS r WHERE {} IS NOT NULL AND {} IS NOT NULL) AS d",
+                name(Aes::X),
+                name(Aes::Y)
+            ));
             if !keys.is_empty() {
                 query.push(" GROUP BY ").push(&keys.join(", "));
             }
@@ -104,15 +108,20 @@ impl Job<'_> {
         for at in 0..frame.rows.len() {
             let row = self.base.row(frame, at, &without(&self.base));
             let get = |name| frame.number(at, name);
-            let (Some(low), Some(high), Some(count)) = (get("plot_low"), get("plot_high"), get("plot_count")) else {
+            let (Some(low), Some(high), Some(count)) = (get("plot_low"), get("plot_high"), get("plot_count"))
+            else {
                 continue;
             };
             let sd = get("plot_sd").unwrap_or(0.0);
-            let spread = get("plot_iqr").map(|iqr| iqr / 1.34).filter(|iqr| *iqr > 0.0).map_or(sd, |iqr| iqr.min(sd));
+            let spread =
+                get("plot_iqr").map(|iqr| iqr / 1.34).filter(|iqr| *iqr > 0.0).map_or(sd, |iqr| iqr.min(sd));
             let silverman = 0.9 * spread * count.max(1.0).powf(-0.2);
             let bandwidth = if fixed > 0.0 { fixed } else { silverman } * adjust;
             let bandwidth = if bandwidth > 0.0 { bandwidth } else { ((high - low) / 10.0).max(1.0) };
-            groups.insert((row.group.clone(), row.panel.clone()), Group { row, bandwidth, low, high, total: 0.0 });
+            groups.insert(
+                (row.group.clone(), row.panel.clone()),
+                Group { row, bandwidth, low, high, total: 0.0 },
+            );
         }
         let low = groups.values().map(|group| group.low).fold(f64::INFINITY, f64::min);
         let high = groups.values().map(|group| group.high).fold(f64::NEG_INFINITY, f64::max);
@@ -125,7 +134,11 @@ impl Job<'_> {
             let list: String = base.keys(&without(base)).iter().map(|key| format!("{key}, ")).collect();
             let n = base.as_number(along);
             let weight = if weighted { format!("sum({})", name(Aes::Weight)) } else { "count(*)".to_owned() };
-            let sum = if geom == Geom::Smooth { format!(", sum({}) AS plot_sum", base.as_number(Aes::Y)) } else { String::new() };
+            let sum = if geom == Geom::Smooth {
+                format!(", sum({}) AS plot_sum", base.as_number(Aes::Y))
+            } else {
+                String::new()
+            };
             query.push(&format!(
                 "SELECT {list}least(CAST(floor(({n} - {low:?}) / {width:?}) AS BIGINT), {}) AS plot_bin, \
                  CAST({weight} AS DOUBLE) AS plot_stat{sum} FROM ",
@@ -146,8 +159,12 @@ impl Job<'_> {
         let Some(setting) = self.base.setting("kernel") else { return Ok(()) };
         match setting.value.text() {
             Some("gaussian") => Ok(()),
-            other => Err(Problem::unsupported(setting.span, "only the kernel 'gaussian' is supported", "leave it out, or set adjust")
-                .suggest(other.unwrap_or(""), ["gaussian"])),
+            other => Err(Problem::unsupported(
+                setting.span,
+                "only the kernel 'gaussian' is supported",
+                "leave it out, or set adjust",
+            )
+            .suggest(other.unwrap_or(""), ["gaussian"])),
         }
     }
 }
@@ -173,7 +190,9 @@ pub(super) fn draw(base: &Base<'_>, curves: &Curves, frame: &Frame) -> Result<St
     for at in 0..frame.rows.len() {
         let row = base.row(frame, at, &without(base));
         let key = (row.group, row.panel);
-        let (Some(bin), Some(n)) = (frame.number(at, "plot_bin"), frame.number(at, "plot_stat")) else { continue };
+        let (Some(bin), Some(n)) = (frame.number(at, "plot_bin"), frame.number(at, "plot_stat")) else {
+            continue;
+        };
         let place = curves.low + (bin + 0.5) * curves.width;
         let sum = frame.number(at, "plot_sum").unwrap_or(0.0);
         if let Some(group) = groups.get_mut(&key) {
@@ -220,7 +239,9 @@ pub(super) fn straight(base: &Base<'_>, frame: &Frame) -> Result<Step, Problem> 
     let mut rows = Vec::new();
     for at in 0..frame.rows.len() {
         let get = |name| frame.number(at, name);
-        let (Some(slope), Some(mx), Some(my)) = (get("plot_slope"), get("plot_mx"), get("plot_my")) else { continue };
+        let (Some(slope), Some(mx), Some(my)) = (get("plot_slope"), get("plot_mx"), get("plot_my")) else {
+            continue;
+        };
         for end in ["plot_low", "plot_high"] {
             let Some(x) = get(end) else { continue };
             let mut row = base.row(frame, at, &[Aes::X, Aes::Y]);

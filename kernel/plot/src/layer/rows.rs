@@ -41,7 +41,9 @@ impl Job<'_> {
         let mut general = Vec::new();
         let mut targeted = Vec::new();
         for one in setting.value.list() {
-            let Some(text) = one.text() else { return Err(wrong("aggregate takes texts such as 'mean'".to_owned())) };
+            let Some(text) = one.text() else {
+                return Err(wrong("aggregate takes texts such as 'mean'".to_owned()));
+            };
             let (aes, function) = match text.split_once(':') {
                 Some((aes, function)) => (Some(aes.trim()), function.trim()),
                 None => (None, text),
@@ -60,7 +62,9 @@ impl Job<'_> {
                         .hint("draw a layer for each, as in DRAW line … DRAW line …"));
                 }
                 Some((_, Some(aes))) => targeted.push((aes, function.to_owned())),
-                Some((text, None)) => return Err(wrong(format!("there is no aesthetic {text}")).suggest(text, Aes::names())),
+                Some((text, None)) => {
+                    return Err(wrong(format!("there is no aesthetic {text}")).suggest(text, Aes::names()));
+                }
             }
         }
         if general.len() > 2 {
@@ -73,9 +77,11 @@ impl Job<'_> {
         let mut columns = Vec::new();
         for aes in self.base.aesthetics() {
             let upper = matches!(aes, Aes::Xmax | Aes::Ymax | Aes::Xend | Aes::Yend);
-            let function = targeted.iter().find(|(target, _)| *target == aes).map(|(_, function)| function).or(
-                if upper { general.last() } else { general.first() },
-            );
+            let function = targeted
+                .iter()
+                .find(|(target, _)| *target == aes)
+                .map(|(_, function)| function)
+                .or(if upper { general.last() } else { general.first() });
             let kept = self.base.kind(aes) == Kind::Category
                 || along && aes == self.base.primary()
                 || self.base.layer.geom == Geom::Tile && aes.axis().is_some();
@@ -162,7 +168,11 @@ impl Job<'_> {
     pub(super) fn ask_counts(&mut self) -> Result<Step, Problem> {
         let query = self.base.select(|query, base| {
             let keys = base.keys(&[Aes::Weight]);
-            let what = if base.has(Aes::Weight) { format!("sum({})", name(Aes::Weight)) } else { "count(*)".to_owned() };
+            let what = if base.has(Aes::Weight) {
+                format!("sum({})", name(Aes::Weight))
+            } else {
+                "count(*)".to_owned()
+            };
             let list = keys.iter().map(|key| format!("{key}, ")).collect::<String>();
             query.push(&format!("SELECT {list}CAST({what} AS DOUBLE) AS plot_stat FROM "));
             base.rows(query);

@@ -12,14 +12,16 @@ use crate::spec::{Scaled, Transform};
 pub(super) fn draw(svg: &mut Svg, chart: &Chart, left: f64, top: f64) -> (f64, f64) {
     let (mut wide, mut y) = (0.0_f64, top);
     for (aes, legend, title) in &chart.legends {
-        let used = chart.layers.iter().any(|layer| layer.marks.iter().any(|mark| mark.values.contains_key(aes)));
+        let used =
+            chart.layers.iter().any(|layer| layer.marks.iter().any(|mark| mark.values.contains_key(aes)));
         if !used {
             continue;
         }
         svg.bold(left, y + 10.0, title, 11.0, "#333333");
         wide = wide.max(width(title, 11.0) * 1.1);
         y += 18.0;
-        let lines = chart.layers.iter().all(|layer| matches!(layer.form, Form::Line | Form::Rule | Form::Tick));
+        let lines =
+            chart.layers.iter().all(|layer| matches!(layer.form, Form::Line | Form::Rule | Form::Tick));
         match legend {
             Legend::Discrete { domain, range } => {
                 for (value, becomes) in domain.iter().zip(range) {

@@ -130,7 +130,8 @@ fn axis_x(svg: &mut Svg, chart: &Chart, x: &Pixels<'_>, frame: &Frame) {
         }
         Along::Band { domain } if frame.labels_x => {
             let room = frame.width / domain.len().max(1) as f64;
-            let names: Vec<String> = domain.iter().map(|one| chart.called(Scaled::Axis(Axis::X), one)).collect();
+            let names: Vec<String> =
+                domain.iter().map(|one| chart.called(Scaled::Axis(Axis::X), one)).collect();
             let slanted = names.iter().any(|name| width(name, 10.0) > room);
             // Names that would cover each other are left out.
             let every = (9.0 / room).ceil().max(1.0) as usize;
@@ -296,7 +297,10 @@ impl Painter<'_> {
             let mut outline = points;
             if self.layer.form == Form::Area {
                 let back = group.iter().rev().filter_map(|mark| {
-                    let (x, y) = (mark.x.to.as_ref().unwrap_or(&mark.x.from), mark.y.to.as_ref().unwrap_or(&mark.y.from));
+                    let (x, y) = (
+                        mark.x.to.as_ref().unwrap_or(&mark.x.from),
+                        mark.y.to.as_ref().unwrap_or(&mark.y.from),
+                    );
                     Some([self.x.middle(x, 0, 1, 0.0)?, self.y.middle(y, 0, 1, 0.0)?])
                 });
                 outline.extend(back);

@@ -63,7 +63,8 @@ impl Svg {
     pub(super) fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, paint: &Paint) {
         let (w, h) = (n(width.abs().max(0.1)), n(height.abs().max(0.1)));
         let (x, y) = (n(x.min(x + width)), n(y.min(y + height)));
-        let _ = writeln!(self.body, r#"<rect x="{x}" y="{y}" width="{w}" height="{h}" {}/>"#, paint.attributes());
+        let _ =
+            writeln!(self.body, r#"<rect x="{x}" y="{y}" width="{w}" height="{h}" {}/>"#, paint.attributes());
     }
 
     pub(super) fn line(&mut self, from: [f64; 2], to: [f64; 2], paint: &Paint) {
