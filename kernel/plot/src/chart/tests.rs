@@ -12,6 +12,8 @@ use crate::layer::{Drawn, Position, Row};
 use crate::{grammar, picture, vega};
 
 fn drawn(geom: Geom, position: Position, rows: &[(&str, &str, f64)]) -> Drawn {
+    // Only points are cut into panels here.
+    let panel = |k: &str| (geom == Geom::Point).then(|| k.to_owned());
     let row = |(x, k, y): &(&str, &str, f64)| Row {
         values: BTreeMap::from([
             (Aes::X, Value::Text((*x).to_owned())),
@@ -19,7 +21,7 @@ fn drawn(geom: Geom, position: Position, rows: &[(&str, &str, f64)]) -> Drawn {
             (Aes::Y, Value::Number(*y)),
         ]),
         group: (*k).to_owned(),
-        panel: [Some((*k).to_owned()), None],
+        panel: [panel(k), None],
     };
     Drawn {
         geom,
