@@ -51,7 +51,7 @@ impl<'a> Base<'a> {
         mapped.retain(|one: &Mapped| one.data != Data::Nothing);
         for one in &mapped {
             if let Data::Column(name) = &one.data {
-                known(name, one.span, columns)?;
+                known(name, first_word(source.text(), one.span), columns)?;
             }
         }
         for (name, span) in &layer.partition {
@@ -484,6 +484,12 @@ pub(crate) fn known(name: &str, span: Span, columns: &[Column]) -> Result<(), Pr
         .at(span)
         .hint(format!("it has {}", shown.join(", ")))
         .suggest(name, names))
+}
+
+/// The first word of a place: the column of a mapping.
+fn first_word(src: &str, span: Span) -> Span {
+    let tokens = carrel_cell::token::tokenize(span.of(src)).unwrap_or_default();
+    tokens.first().map_or(span, |token| token.span.shifted(span.start))
 }
 
 /// The column of an aesthetic in the select.

@@ -62,10 +62,7 @@ impl Job<'_> {
             let list = keys.iter().map(|key| format!("{key}, ")).collect::<String>();
             query.push(&format!("SELECT {list}{bin} AS plot_bin, CAST({what} AS DOUBLE) AS plot_stat FROM "));
             base.rows(query);
-            query.push(&format!(
-                " AS r WHERE {n} BETWEEN {least:?} AND {most:?} GROUP BY ALL LIMIT {}",
-                MOST + 1
-            ));
+            query.push(&format!(" AS r WHERE {n} IS NOT NULL GROUP BY ALL LIMIT {}", MOST + 1));
         });
         self.ask(State::Bins(bins), query)
     }

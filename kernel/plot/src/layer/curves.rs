@@ -145,7 +145,7 @@ impl Job<'_> {
                 FINE - 1
             ));
             base.rows(query);
-            query.push(&format!(" AS r WHERE {n} BETWEEN {low:?} AND {high:?}"));
+            query.push(&format!(" AS r WHERE {n} IS NOT NULL"));
             if geom == Geom::Smooth {
                 query.push(&format!(" AND {} IS NOT NULL", name(Aes::Y)));
             }
