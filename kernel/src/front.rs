@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::help::Help;
 use crate::info::info;
 use crate::panel::Panel;
+use crate::plot;
 use crate::settings::{Settings, Taken};
 use crate::show::{self, Shown};
 
@@ -74,21 +75,33 @@ impl Front {
                 });
             }
             // The parser counts from the start of the cell.
-            Taken::Refused(mut problem) => {
-                if let Some(span) = &mut problem.span {
-                    span.start = span.start.saturating_sub(statement.span.start);
-                    span.end = span.end.saturating_sub(statement.span.start);
-                }
-                return Err(problem);
-            }
+            Taken::Refused(problem) => return Err(within(problem, statement.span.start)),
             Taken::No => {}
         }
-        let shown = show::statement(&self.engine, &statement.text, rows, output, &cell.cancel).await;
+        let shown = match &statement.kind {
+            // Its places are the cell's; the caller moves them there once more.
+            StatementKind::Visualise { query, clauses } => {
+                let query = query.as_ref().map(|query| query.span);
+                plot::statement(&self.engine, &cell.code, query, clauses.span, output, &cell.cancel)
+                    .await
+                    .map_err(|problem| within(problem, statement.span.start))
+            }
+            _ => show::statement(&self.engine, &statement.text, rows, output, &cell.cancel).await,
+        };
         if changes_names(&statement.kind) {
             self.help.forget();
         }
         shown
     }
+}
+
+/// A problem placed in the cell, as one of a statement that begins at `start`.
+fn within(mut problem: Problem, start: usize) -> Problem {
+    if let Some(span) = &mut problem.span {
+        span.start = span.start.saturating_sub(start);
+        span.end = span.end.saturating_sub(start);
+    }
+    problem
 }
 
 fn changes_names(kind: &StatementKind) -> bool {

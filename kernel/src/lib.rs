@@ -14,6 +14,7 @@ mod help;
 mod info;
 pub mod install;
 mod panel;
+mod plot;
 pub mod run;
 mod settings;
 mod show;

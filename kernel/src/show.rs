@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use carrel_cell::bundle::MimeBundle;
 use carrel_cell::caption::{self, Stats};
@@ -43,6 +45,42 @@ pub(crate) async fn statement(
     output: &Output,
     cancel: &CancellationToken,
 ) -> Result<Shown, Problem> {
+    let Asked { answer, fetched, stats } = ask(engine, sql, most_rows, output, cancel).await?;
+    let mut table = Table {
+        columns: fetched.schema.as_deref().map(values::columns).unwrap_or_default(),
+        ..Table::default()
+    };
+    for batch in &fetched.batches {
+        let drawn = values::append_rows(batch, usize::MAX, &mut table.rows);
+        drawn.map_err(|error| problem_of(&Failure::Draw(error)))?;
+    }
+    Ok(draw(&answer, &table, &stats))
+}
+
+/// A statement that ran.
+pub(crate) struct Asked {
+    answer: Answer,
+    /// Its rows.
+    pub(crate) fetched: Fetched,
+    /// What it took.
+    pub(crate) stats: Stats,
+}
+
+impl Asked {
+    /// Names it in the journal.
+    pub(crate) fn query_id(&self) -> String {
+        query_id(&self.answer.handle)
+    }
+}
+
+/// Runs one statement and fetches at most so many rows.
+pub(crate) async fn ask(
+    engine: &Arc<Engine>,
+    sql: &str,
+    most_rows: usize,
+    output: &Output,
+    cancel: &CancellationToken,
+) -> Result<Asked, Problem> {
     let begun = Instant::now();
     let answer = tokio::select! {
         biased;
@@ -55,21 +93,18 @@ pub(crate) async fn statement(
         () = cancel.cancelled() => Err(stop(engine, answer.handle.clone(), begun).await),
         fetched = fetch(engine, &answer, most_rows) => fetched.map_err(|failure| problem_of(&failure)),
     };
-    let shown = match fetched {
+    match fetched {
         Ok(fetched) => {
             let stats = stats(engine, &answer, &fetched, begun).await;
-            Ok((draw(&answer, &fetched.table, &stats), caption::caption(&stats)))
+            bar.end(&caption::caption(&stats)).await;
+            Ok(Asked { answer, fetched, stats })
         }
-        Err(problem) => Err(problem),
-    };
-    match &shown {
-        Ok((_, line)) => bar.end(line).await,
         Err(problem) => {
-            bar.end(&format!("{} after {}", problem.ename, caption::seconds(begun.elapsed().as_secs_f64())))
-                .await
+            let after = caption::seconds(begun.elapsed().as_secs_f64());
+            bar.end(&format!("{} after {after}", problem.ename)).await;
+            Err(problem)
         }
     }
-    shown.map(|(shown, _)| shown)
 }
 
 /// The user interrupted: tells the engine, without waiting long for it.
@@ -79,31 +114,34 @@ async fn stop(engine: &Engine, handle: Bytes, begun: Instant) -> Problem {
     Problem::new(Ename::Cancelled, format!("interrupted after {after}"))
 }
 
-struct Fetched {
-    table: Table,
-    complete: bool,
+/// Rows of a statement, as many as were wanted.
+#[derive(Default)]
+pub(crate) struct Fetched {
+    /// The columns; none for a statement without rows.
+    pub(crate) schema: Option<SchemaRef>,
+    /// The rows.
+    pub(crate) batches: Vec<RecordBatch>,
+    /// Are these all?
+    pub(crate) complete: bool,
+    rows: usize,
 }
 
 /// Fetches what is drawn, and reads on just far enough to know whether that is all.
 async fn fetch(engine: &Engine, answer: &Answer, most_rows: usize) -> Result<Fetched, Failure> {
-    let mut table = Table::default();
-    let Some(mut rows) = engine.rows(answer).await? else {
-        return Ok(Fetched { table, complete: true });
-    };
-    let mut complete = true;
+    let mut fetched = Fetched { complete: true, ..Fetched::default() };
+    let Some(mut rows) = engine.rows(answer).await? else { return Ok(fetched) };
     while let Some(batch) = engine.next(&mut rows).await? {
-        let room = most_rows - table.rows.len();
-        values::append_rows(&batch, room, &mut table.rows).map_err(Failure::Draw)?;
-        if batch.num_rows() > room {
-            complete = false;
+        let room = most_rows - fetched.rows;
+        let taken = batch.num_rows().min(room);
+        fetched.complete = batch.num_rows() <= room;
+        fetched.rows += taken;
+        fetched.batches.push(batch.slice(0, taken));
+        if !fetched.complete {
             break;
         }
     }
-    if let Some(schema) = rows.schema() {
-        table.columns = values::columns(schema);
-    }
-    drop(rows);
-    Ok(Fetched { table, complete })
+    fetched.schema = rows.schema().cloned();
+    Ok(fetched)
 }
 
 async fn stats(engine: &Arc<Engine>, answer: &Answer, fetched: &Fetched, begun: Instant) -> Stats {
@@ -118,7 +156,7 @@ async fn stats(engine: &Arc<Engine>, answer: &Answer, fetched: &Fetched, begun: 
         tokio::spawn(async move { engine.action("carrel.cancel", handle).await });
     }
     Stats {
-        rows: fetched.table.rows.len() as u64,
+        rows: fetched.rows as u64,
         complete: fetched.complete,
         seconds: reply.elapsed_ms.map_or_else(|| begun.elapsed().as_secs_f64(), |ms| ms / 1000.0),
         bytes_scanned: reply.bytes_scanned,

@@ -64,7 +64,7 @@ fn fold(text: String) -> String {
     carrel_cell::table::shorten(&text, FOLD)
 }
 
-fn options() -> FormatOptions<'static> {
+pub(crate) fn options() -> FormatOptions<'static> {
     FormatOptions::new()
         .with_display_error(false)
         .with_null("NULL")

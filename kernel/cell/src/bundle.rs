@@ -29,6 +29,13 @@ impl MimeBundle {
         self
     }
 
+    /// With another format beside the text.
+    #[must_use]
+    pub fn with(mut self, mime: &str, value: Value) -> Self {
+        self.0.insert(mime.to_owned(), value);
+        self
+    }
+
     /// The value of a format, if it is text.
     pub fn get(&self, mime: &str) -> Option<&str> {
         self.0.get(mime).and_then(Value::as_str)

@@ -200,6 +200,8 @@ impl Place {
                 }
             }
             Some("SHOW") => self.keywords(keywords::SHOW, &mut found),
+            Some("DRAW" | "PLACE") => self.keywords(keywords::LAYERS, &mut found),
+            Some("SCALE") => self.keywords(keywords::SCALES, &mut found),
             Some("CREATE" | "REPLACE" | "TEMP" | "TEMPORARY") => self.keywords(keywords::CREATE, &mut found),
             Some("DROP") => self.keywords(&["TABLE", "VIEW", "MODEL"], &mut found),
             Some("EXPLAIN") => self.keywords(&["ANALYZE", "SELECT", "VERBOSE", "WITH"], &mut found),

@@ -63,6 +63,8 @@ pub enum StatementKind {
     Explain { analyze: bool, verbose: bool, query: QueryText },
     /// A query for the engine.
     Query(QueryText),
+    /// `[query] VISUALISE … DRAW …`: a plot. The clauses begin at `VISUALISE`.
+    Visualise { query: Option<QueryText>, clauses: QueryText },
 }
 
 /// What `DESCRIBE` and `SUMMARIZE` look at.

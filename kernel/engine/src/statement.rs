@@ -64,6 +64,10 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
             let output = session.start(planned, run).await?;
             Ok(capped(output, session.config().engine.max_result_rows))
         }
+        StatementKind::Visualise { clauses, .. } => {
+            let hint = "send the query without VISUALISE; the Carrel SQL kernel draws plots, Python has libraries for them";
+            Err(Problem::unsupported(clauses.span, "the engine draws no plots", hint))
+        }
         StatementKind::ShowDatasets { like } => show::datasets(session, like.as_deref(), run).await,
         StatementKind::ShowTables { like } => show::tables(session, like.as_deref()),
         StatementKind::ShowModels { like } => model::show(session, like.as_deref()),

@@ -25,6 +25,43 @@ pub(super) const SHOW: &[&str] = &["DATASETS", "TABLES", "MODELS", "FUNCTIONS", 
 /// Words after CREATE.
 pub(super) const CREATE: &[&str] = &["TABLE", "VIEW", "MODEL", "OR REPLACE", "TEMP"];
 
+/// Words after DRAW and PLACE.
+pub(super) const LAYERS: &[&str] = &[
+    "point",
+    "line",
+    "path",
+    "area",
+    "ribbon",
+    "bar",
+    "histogram",
+    "density",
+    "boxplot",
+    "smooth",
+    "tile",
+    "text",
+    "rule",
+    "segment",
+    "range",
+    "polygon",
+];
+
+/// Words after SCALE.
+pub(super) const SCALES: &[&str] = &[
+    "x",
+    "y",
+    "colour",
+    "fill",
+    "stroke",
+    "size",
+    "opacity",
+    "shape",
+    "linetype",
+    "panel",
+    "CONTINUOUS",
+    "DISCRETE",
+    "ORDINAL",
+];
+
 /// Words inside a query.
 pub(super) const INSIDE: &[&str] = &[
     "FROM",
@@ -82,6 +119,17 @@ pub(super) const INSIDE: &[&str] = &[
     "OPTIONS",
     "SELECT",
     "TO",
+    "VISUALISE",
+    "DRAW",
+    "PLACE",
+    "MAPPING",
+    "REMAPPING",
+    "SETTING",
+    "SCALE",
+    "FACET",
+    "LABEL",
+    "PROJECT",
+    "RENAMING",
 ];
 
 /// Words that a relation's name follows.

@@ -16,6 +16,9 @@ type Parsed<T> = Result<T, Problem>;
 const QUERY_WORDS: &[&str] =
     &["SELECT", "WITH", "VALUES", "FROM", "TABLE", "PIVOT", "PIVOT_WIDER", "UNPIVOT", "PIVOT_LONGER"];
 
+/// Begins the plot after a query.
+const VISUALISE: &[&str] = &["VISUALISE", "VISUALIZE"];
+
 /// First words of the language, for "did you mean".
 const FIRST_WORDS: &[&str] = &[
     "SELECT",
@@ -37,6 +40,7 @@ const FIRST_WORDS: &[&str] = &[
     "EXPLAIN",
     "ATTACH",
     "DETACH",
+    "VISUALISE",
 ];
 
 /// First words of SQL that Carrel refuses, with what to do instead.
@@ -79,6 +83,9 @@ impl<'a> Parser<'a> {
     }
 
     fn kind(&mut self) -> Parsed<StatementKind> {
+        if let Some(at) = self.visualise() {
+            return self.plot(at);
+        }
         if self.at_query() {
             return Ok(StatementKind::Query(self.query()?));
         }
@@ -106,6 +113,36 @@ impl<'a> Parser<'a> {
         } else {
             Err(self.refused())
         }
+    }
+
+    /// Where `VISUALISE` stands after a query, or at the start.
+    fn visualise(&self) -> Option<usize> {
+        let is = |token: &Token| VISUALISE.iter().any(|word| token.is_word(self.src, word));
+        if !self.at_query() && !self.peek().is_some_and(is) {
+            return None;
+        }
+        let mut depth = 0_i32;
+        for (at, token) in self.tokens.iter().enumerate() {
+            match token.span.of(self.src) {
+                "(" => depth += 1,
+                ")" => depth -= 1,
+                _ if depth == 0 && is(token) => return Some(at),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn plot(&mut self, at: usize) -> Parsed<StatementKind> {
+        let clauses = self.tokens[at].span.to(self.tokens[self.tokens.len() - 1].span);
+        let before = &self.tokens[..at];
+        let query = before.first().zip(before.last()).map(|(first, last)| {
+            let span = first.span.to(last.span);
+            QueryText { text: span.of(self.src).to_owned(), span }
+        });
+        self.at = self.tokens.len();
+        let clauses = QueryText { text: clauses.of(self.src).to_owned(), span: clauses };
+        Ok(StatementKind::Visualise { query, clauses })
     }
 
     fn show(&mut self) -> Parsed<StatementKind> {
@@ -390,12 +427,9 @@ impl<'a> Parser<'a> {
                         return Err(Problem::syntax(token.span, "this ) closes nothing"));
                     }
                 }
-                word if depth == 0
-                    && token.kind == TokenKind::Word
-                    && ["VISUALISE", "VISUALIZE"].iter().any(|known| word.eq_ignore_ascii_case(known)) =>
-                {
-                    let hint = "run the query without it; COPY (query) TO 'file.csv' keeps the result";
-                    return Err(Problem::unsupported(token.span, "VISUALISE is not supported", hint));
+                _ if depth == 0 && VISUALISE.iter().any(|word| token.is_word(self.src, word)) => {
+                    let hint = "a plot is a statement of its own: query VISUALISE … DRAW …";
+                    return Err(Problem::unsupported(token.span, "a plot cannot stand here", hint));
                 }
                 _ => {}
             }

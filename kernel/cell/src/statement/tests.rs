@@ -162,7 +162,12 @@ fn what_is_refused_says_where_and_what_instead() {
     fails("BEGIN", Ename::Unsupported, "BEGIN", "no transactions");
     fails("SELEKT 1", Ename::SyntaxError, "SELEKT", "did you mean SELECT?");
     fails("%%sql\nSELECT 1", Ename::SyntaxError, "%", "magics");
-    fails("SELECT 1 VISUALISE a AS x DRAW line", Ename::Unsupported, "VISUALISE", "COPY");
+    fails(
+        "CREATE TABLE t AS SELECT 1 VISUALISE a AS x DRAW line",
+        Ename::Unsupported,
+        "VISUALISE",
+        "of its own",
+    );
     fails("SELECT 'abc", Ename::SyntaxError, "'", "not closed");
 }
 
