@@ -66,6 +66,8 @@ pub(crate) struct Server {
     pub(crate) cpus: Cpus,
     /// None where all jails share a uid.
     pub(crate) uids: Option<UidTable>,
+    /// Whether homes can be held by quotas, or why not.
+    pub(crate) quotas: Result<(), String>,
     pub(crate) hello: Hello,
     pub(crate) listener: OwnedFd,
     pub(crate) signals: OwnedFd,
