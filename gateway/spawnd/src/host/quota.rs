@@ -9,7 +9,6 @@ use gateway_spawnd::{Mode, Together};
 use rustix::fs::{Dir, FileType, Mode as Bits, OFlags, XattrFlags, fgetxattr, fsetxattr, fstat, openat};
 use rustix::io::Errno;
 
-use super::usage::Usage;
 use crate::sys::quota;
 
 /// On a home that is wholly in its project; only root can set and see such a name.
@@ -79,11 +78,6 @@ pub(crate) fn bound(home: &OwnedFd, id: u32, together: &Together) -> io::Result<
     // No bound is 0 here; a bound of less than one block or file is the least that is one.
     let figure = |bound: Option<u64>| bound.map_or(0, |bound| bound.max(1));
     quota::bound(home.as_fd(), id, figure(together.disk_bytes), figure(together.disk_files))
-}
-
-/// What a home's project has taken.
-pub(crate) fn usage(home: &OwnedFd, id: u32) -> io::Result<Usage> {
-    quota::project(home.as_fd(), id).map(|found| Usage { bytes: found.bytes, files: found.files })
 }
 
 /// Takes all that is in a home into its project: first a folder, so that what is made in it meanwhile belongs already, then what is in it. By

@@ -6,6 +6,7 @@ pub(crate) mod broker;
 pub(crate) mod build;
 pub(crate) mod disk;
 pub(crate) mod engine;
+pub(crate) mod homes;
 pub(crate) mod jails;
 pub(crate) mod lines;
 pub(crate) mod record;

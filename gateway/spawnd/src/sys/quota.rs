@@ -30,37 +30,12 @@ struct Attributes {
     pad: [u8; 8],
 }
 
-/// What a project has taken and may take; no bound is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Project {
-    pub(crate) bytes: u64,
-    pub(crate) files: u64,
-    pub(crate) max_bytes: u64,
-    pub(crate) max_files: u64,
-}
-
 /// Whether the file system of `place` counts projects and holds them to their bounds.
 pub(crate) fn enforced(place: BorrowedFd<'_>) -> io::Result<bool> {
     // `struct fs_quota_stat` has 80 bytes; its flags are the second field.
     let mut state = [0u16; 256];
     control(place, XGETQSTAT, 0, state.as_mut_ptr().cast())?;
     Ok(state.get(1).is_some_and(|flags| flags & PROJECT_ENFORCED != 0))
-}
-
-/// What a project has taken, and its bounds.
-pub(crate) fn project(place: BorrowedFd<'_>, id: u32) -> io::Result<Project> {
-    let mut found = blank();
-    match control(place, libc::Q_GETQUOTA, id, (&raw mut found).cast()) {
-        // Nothing of it was ever written down.
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Project::default()),
-        done => done?,
-    }
-    Ok(Project {
-        bytes: found.dqb_curspace,
-        files: found.dqb_curinodes,
-        max_bytes: found.dqb_bhardlimit.saturating_mul(UNIT),
-        max_files: found.dqb_ihardlimit,
-    })
 }
 
 /// Sets the bounds of a project, at once and for good; no bound is 0.
