@@ -54,7 +54,7 @@ impl Draft {
         let mode = match (&old, taken) {
             (None, _) => None,
             (Some(_), Taken::Refuse) => return Err(Error::Exists(place.shown)),
-            (Some(stat), Taken::Replace) => match kind(&stat) {
+            (Some(stat), Taken::Replace) => match kind(stat) {
                 FileType::RegularFile if place.writable() => Some(Mode::from_raw_mode(stat.st_mode)),
                 FileType::RegularFile => return Err(Error::Forbidden(place.shown)),
                 FileType::Directory => return Err(Error::bad(format!("'{}' is a directory", place.shown))),
