@@ -1,15 +1,15 @@
 //! `carrel check`: one line for each thing that Carrel needs, with what to do if it is not there.
 
+mod sandbox;
+
 use crate::config::Config;
 use crate::settings;
 use crate::start::{Fatal, broker, folders, lock, privileges};
-use carrel_spawnd::{Client, LayerName};
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 /// Less free space than this is worth a word.
 const LOW_DISK: u64 = 2 << 30;
@@ -50,7 +50,7 @@ pub fn run(config: Result<Config, Fatal>) -> ExitCode {
     state(&mut r, &config);
     port(&mut r, &config);
     disk(&mut r, &config);
-    sandbox(&mut r, &config);
+    sandbox::check(&mut r, &config);
     hdfs(&mut r, &config);
     if r.failed { ExitCode::from(69) } else { ExitCode::SUCCESS }
 }
@@ -164,39 +164,6 @@ fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
 
-/// The layers of the sandbox: of the running helper, else tried by a new one.
-fn sandbox(r: &mut Report, config: &Config) {
-    let uid = privileges::identity(&config.gateway.user).map_or(0, |i| i.uid);
-    let socket = settings::runtime_dir(config, privileges::is_root(), uid).join("spawnd.sock");
-    let found = Client::connect(&socket).ok().and_then(|c| c.hello().ok());
-    let (mode, layers) = match found {
-        Some(hello) => (
-            hello.mode.to_string(),
-            hello.layers.into_iter().map(|(l, s)| (l.to_string(), s.to_string())).collect(),
-        ),
-        None => match probe(config) {
-            Ok(found) => found,
-            Err(e) => return r.bad("sandbox", &e, "without it no kernel starts"),
-        },
-    };
-    r.good("sandbox mode", &mode);
-    let required = match (config.sandbox.required.is_empty(), mode.as_str()) {
-        (false, _) => config.sandbox.required.clone(),
-        (true, "degraded") => vec![LayerName::Landlock, LayerName::Seccomp, LayerName::NoNewPrivs],
-        (true, _) => LayerName::REQUIRED.to_vec(),
-    };
-    for (layer, state) in &layers {
-        let what = format!("layer {layer}");
-        if state == "on" {
-            r.good(&what, "on");
-        } else if required.iter().any(|l| l.to_string() == *layer) {
-            r.bad(&what, state, "required: no kernel starts without it (sandbox.required)");
-        } else {
-            r.warn(&what, state, "kernels start without it; name it in sandbox.required to refuse that");
-        }
-    }
-}
-
 /// Whether the cluster lets the broker in.
 fn hdfs(r: &mut Report, config: &Config) {
     if config.hdfs.config.is_none() {
@@ -206,21 +173,4 @@ fn hdfs(r: &mut Report, config: &Config) {
         Ok(said) => r.good("hdfs", &said),
         Err(e) => r.bad("hdfs", &e.message, "see [hdfs] in carrel.toml and docs/broker.md"),
     }
-}
-
-/// `carrel-spawnd probe` prints what this host gives, as JSON.
-fn probe(config: &Config) -> Result<(String, BTreeMap<String, String>), String> {
-    let program = config.prefix().join("bin/carrel-spawnd");
-    let out = Command::new(&program)
-        .arg("probe")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
-    let json: serde_json::Value = serde_json::from_slice(&out.stdout).map_err(|_| {
-        format!("{} probe: {}", program.display(), String::from_utf8_lossy(&out.stderr).trim())
-    })?;
-    let json = json.get("ok").unwrap_or(&json);
-    let mode = json.get("mode").and_then(|m| m.as_str()).unwrap_or("unknown").to_owned();
-    let layers = json.get("layers").and_then(|l| l.as_object()).ok_or("the probe names no layers")?;
-    Ok((mode, layers.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned())).collect()))
 }

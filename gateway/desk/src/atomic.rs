@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
@@ -12,6 +12,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use uuid::Uuid;
 
+use crate::account::{Size, on_disk};
 use crate::error::Error;
 use crate::home::{Place, kind, not_a_file};
 
@@ -19,6 +20,9 @@ use crate::home::{Place, kind, not_a_file};
 const TEMP: &str = ".~carrel-";
 /// An unfinished file this old was left behind by a kill.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// Copied between two looks at the bound.
+const PIECE: u64 = 1 << 20;
 
 /// What happens when the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,27 +41,38 @@ pub(crate) struct Draft {
     pub(crate) file: File,
     taken: Taken,
     finished: bool,
+    /// What is written so far, what room was taken for it, and what goes when it takes its place.
+    written: u64,
+    room: u64,
+    spared: Size,
 }
 
 impl Draft {
     /// Creates the unfinished file in the folder of `place`.
     pub(crate) fn begin(place: Place, taken: Taken) -> Result<Draft, Error> {
-        let mode = match (place.stat()?, taken) {
+        let old = place.stat()?;
+        let mode = match (&old, taken) {
             (None, _) => None,
             (Some(_), Taken::Refuse) => return Err(Error::Exists(place.shown)),
-            (Some(stat), Taken::Replace) => match kind(&stat) {
+            (Some(stat), Taken::Replace) => match kind(stat) {
                 FileType::RegularFile if place.writable() => Some(Mode::from_raw_mode(stat.st_mode)),
                 FileType::RegularFile => return Err(Error::Forbidden(place.shown)),
                 FileType::Directory => return Err(Error::bad(format!("'{}' is a directory", place.shown))),
                 _ => return Err(not_a_file(&place.shown)),
             },
         };
+        // Of a file with further names nothing goes.
+        let only = old.filter(|old| old.st_nlink == 1);
+        let blocks = only.map_or(0, |old| u64::try_from(old.st_blocks).unwrap_or(0).saturating_mul(512));
+        let spared = Size { bytes: blocks, files: u64::from(old.is_some()) };
+        place.account.take(Size { bytes: 0, files: 1 }, spared, &place.shown)?;
         let temp = temp_name();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let first = if mode.is_some() { 0o600 } else { 0o666 };
         let fd = openat(&place.dir, &temp, flags, Mode::from_raw_mode(first))
-            .map_err(|e| Error::os("create", &place.shown, e))?;
-        let draft = Draft { place, temp, file: File::from(fd), taken, finished: false };
+            .map_err(|e| place.failed("create", e))?;
+        let file = File::from(fd);
+        let draft = Draft { place, temp, file, taken, finished: false, written: 0, room: 0, spared };
         if let Some(mode) = mode {
             fchmod(&draft.file, mode).map_err(|e| draft.failed("keep the mode of", e))?;
         }
@@ -66,7 +81,44 @@ impl Draft {
 
     /// Appends.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|e| Error::io("write", &self.place.shown, e))
+        let after = self.written.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.make_room(after)?;
+        self.file.write_all(bytes).map_err(|e| self.failed_io("write", e))?;
+        self.written = after;
+        Ok(())
+    }
+
+    /// Appends all that another file has. A piece of it may lie in the home, under no name that is shown, before the bound is seen to be passed.
+    pub(crate) fn copy(&mut self, source: &mut File) -> Result<(), Error> {
+        loop {
+            let copied = io::copy(&mut source.take(PIECE), &mut self.file);
+            let copied = copied.map_err(|e| self.failed_io("copy", e))?;
+            if copied == 0 {
+                return Ok(());
+            }
+            self.written = self.written.saturating_add(copied);
+            self.make_room(self.written)?;
+        }
+    }
+
+    fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
+        let (before, after) = (self.room, on_disk(bytes));
+        if after <= before {
+            return Ok(());
+        }
+        // What this file itself has taken is in the account already, and so is what it takes the place of.
+        let wanted = Size { bytes: after - before, files: 0 };
+        let spared = Size { bytes: self.spared.bytes, files: 0 };
+        self.place.account.take(wanted, spared, &self.place.shown)?;
+        self.room = after;
+        Ok(())
+    }
+
+    fn failed_io(&self, doing: &'static str, error: io::Error) -> Error {
+        match Errno::from_io_error(&error) {
+            Some(errno) => self.failed(doing, errno),
+            None => Error::io(doing, &self.place.shown, error),
+        }
     }
 
     /// Puts the file on the disk, then in its place.
@@ -101,7 +153,7 @@ impl Draft {
     }
 
     fn failed(&self, doing: &'static str, errno: Errno) -> Error {
-        Error::os(doing, &self.place.shown, errno)
+        self.place.failed(doing, errno)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Checkpoints as Jupyter keeps them: one per file, `.ipynb_checkpoints/<name>-checkpoint<suffix>` beside it.
 
-use std::io;
-
 use rustix::fs::{FileType, Mode, mkdirat, renameat, unlinkat};
 use rustix::io::Errno;
 
+use crate::account::{Size, on_disk};
 use crate::atomic::{Draft, Taken};
 use crate::error::Error;
 use crate::home::{Home, kind};
@@ -31,6 +30,9 @@ pub(crate) fn find(home: &Home, path: &ContentsPath) -> Result<Option<Checkpoint
 pub(crate) fn create(home: &Home, path: &ContentsPath) -> Result<Checkpoint, Error> {
     let kept = kept_at(path)?;
     let folder = home.place(&kept.parent())?;
+    if folder.stat()?.is_none() {
+        folder.take(Size { bytes: on_disk(1), files: 1 })?;
+    }
     match mkdirat(&folder.dir, &folder.name, Mode::from_raw_mode(0o777)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(e) => return Err(Error::os("create", kept.parent().as_str(), e)),
@@ -90,6 +92,6 @@ fn copy(home: &Home, from: &ContentsPath, to: &ContentsPath) -> Result<(), Error
         return Err(Error::bad(format!("'{from}' is a directory: only files have checkpoints")));
     }
     let mut draft = Draft::begin(home.place_to_write(to)?, Taken::Replace)?;
-    io::copy(&mut source, &mut draft.file).map_err(|e| Error::io("copy", to.as_str(), e))?;
+    draft.copy(&mut source)?;
     draft.finish()
 }

@@ -31,7 +31,7 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("home");
     fs::create_dir(&root).unwrap();
-    let desk = Desk::new(Home::open(&root).unwrap(), 1 << 20);
+    let desk = Desk::new(Home::open(&root, None).unwrap(), 1 << 20);
     World { _folder: folder, root, desk }
 }
 

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use rustix::io::Errno;
 
+use crate::account::Full;
+
 /// What a request's answer is when it is not the thing that was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -30,6 +32,9 @@ pub(crate) enum Error {
     /// No space or no quota left; what was there before is untouched.
     #[error("the disk is full: '{0}' was not saved, the old version is unchanged")]
     DiskFull(String),
+    /// The home would pass what it may hold.
+    #[error("{0}")]
+    HomeFull(Box<Full>),
     /// The path exists, the method does not.
     #[error("method not allowed")]
     Method(&'static str),
@@ -84,7 +89,7 @@ impl Error {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Exists(_) => StatusCode::CONFLICT,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::DiskFull(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Error::DiskFull(_) | Error::HomeFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Error::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Error::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, openat, openat2,
@@ -16,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::account::{Account, Size};
 use crate::error::Error;
 use crate::path::ContentsPath;
 
@@ -31,6 +33,7 @@ const RACES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Home {
     root: OwnedFd,
+    account: Arc<Account>,
     /// How absolute links may spell the home.
     spellings: Vec<PathBuf>,
 }
@@ -42,24 +45,29 @@ pub(crate) struct Place {
     pub(crate) name: OsString,
     /// What the user calls it, for messages.
     pub(crate) shown: String,
+    /// Of the home that it lies in.
+    pub(crate) account: Arc<Account>,
 }
 
 impl Home {
     /// Opens the home and makes sure that the kernel has `openat2`: there is no weaker way.
-    pub(crate) fn open(path: &Path) -> Result<Home, Error> {
+    pub(crate) fn open(path: &Path, told: Option<PathBuf>) -> Result<Home, Error> {
         let shown = || path.display().to_string();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| Error::os("open the home", shown(), e))?;
         openat2(&root, ".", flags, Mode::empty(), RESOLVE)
             .map_err(|e| Error::os("use openat2 in", shown(), e))?;
+        let own =
+            rustix::io::fcntl_dupfd_cloexec(&root, 0).map_err(|e| Error::os("open the home", shown(), e))?;
+        let account = Arc::new(Account::new(own, told));
         let mut spellings = vec![path.to_owned()];
         if let Ok(real) = path.canonicalize()
             && real != path
         {
             spellings.push(real);
         }
-        Ok(Home { root, spellings })
+        Ok(Home { root, account, spellings })
     }
 
     /// Opens for reading. A pipe does not block, and only folders and regular files come back.
@@ -100,7 +108,7 @@ impl Home {
             return Err(Error::bad("the home folder itself cannot be changed"));
         }
         let dir = self.open_dir(&path.parent())?;
-        Ok(Place { dir, name: path.name().into(), shown: path.to_string() })
+        Ok(self.at(dir, path.name().into(), path))
     }
 
     /// Where a save to `path` goes: the place itself, or the one a link there leads to, inside the home.
@@ -121,7 +129,11 @@ impl Home {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = retry(|| openat2(&self.root, &real, flags, Mode::empty(), RESOLVE))
             .map_err(|e| Error::os("open", path.as_str(), e))?;
-        Ok(Place { dir, name, shown: path.to_string() })
+        Ok(self.at(dir, name, path))
+    }
+
+    fn at(&self, dir: OwnedFd, name: OsString, path: &ContentsPath) -> Place {
+        Place { dir, name, shown: path.to_string(), account: Arc::clone(&self.account) }
     }
 
     fn open_at(&self, path: &ContentsPath, flags: OFlags) -> Result<OwnedFd, Error> {
@@ -227,6 +239,24 @@ impl Place {
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(Error::os("look at", &self.shown, e)),
         }
+    }
+
+    /// The same place once more.
+    pub(crate) fn again(&self) -> Result<Place, Error> {
+        let dir = rustix::io::fcntl_dupfd_cloexec(&self.dir, 0)
+            .map_err(|e| Error::os("look at", &self.shown, e))?;
+        let Place { name, shown, account, .. } = self;
+        Ok(Place { dir, name: name.clone(), shown: shown.clone(), account: Arc::clone(account) })
+    }
+
+    /// Takes room in the home for something that is made here.
+    pub(crate) fn take(&self, wanted: Size) -> Result<(), Error> {
+        self.account.take(wanted, Size::default(), &self.shown)
+    }
+
+    /// An error of the system about this place; a quota that is reached is told with its figures.
+    pub(crate) fn failed(&self, doing: &'static str, errno: Errno) -> Error {
+        self.account.explain(errno, &self.shown).unwrap_or_else(|| Error::os(doing, &self.shown, errno))
     }
 
     /// May the user write what is there?

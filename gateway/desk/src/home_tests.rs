@@ -21,7 +21,7 @@ fn world() -> World {
     fs::create_dir(&outside).unwrap();
     fs::write(inside.join("d/e/own"), "own").unwrap();
     fs::write(outside.join("secret"), "secret").unwrap();
-    let home = Home::open(&inside).unwrap();
+    let home = Home::open(&inside, None).unwrap();
     World { _folder: folder, inside, outside, home }
 }
 

@@ -4,6 +4,7 @@
 //! It runs inside the user's jail with the user's uid and asks nobody for a password: whoever reaches its socket is the
 //! gateway, which has checked. It knows one home and nothing of other users.
 
+mod account;
 mod app;
 mod atomic;
 mod body;
@@ -14,6 +15,7 @@ mod desk;
 mod error;
 mod files;
 mod home;
+mod largest;
 mod listener;
 mod listing;
 mod log;
@@ -60,6 +62,9 @@ struct Args {
     /// The folder to serve; $HOME if not given.
     #[arg(long)]
     root: Option<PathBuf>,
+    /// A folder whose home.json says what the home may hold, as spawnd writes it; without it there is no bound.
+    #[arg(long)]
+    bound: Option<PathBuf>,
     /// End after so many seconds without a request or a terminal.
     #[arg(long, default_value_t = 600)]
     idle_secs: u64,
@@ -108,7 +113,7 @@ fn run(args: Args) -> Result<(), (u8, String)> {
         .root
         .or_else(|| std::env::var_os("HOME").map(PathBuf::from))
         .ok_or_else(|| (USAGE, "neither --root nor $HOME is given".to_owned()))?;
-    let home = Home::open(&root).map_err(|e| (UNAVAILABLE, e.chain()))?;
+    let home = Home::open(&root, args.bound).map_err(|e| (UNAVAILABLE, e.chain()))?;
     let desk = Arc::new(Desk::new(home, args.max_body_mib << 20));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::account::{Size, on_disk};
 use crate::atomic::{self, Taken};
 use crate::checkpoints;
 use crate::desk::Desk;
@@ -192,8 +193,10 @@ fn make_directory(desk: &Desk, path: &ContentsPath) -> Result<(), Error> {
 
 fn mkdir(desk: &Desk, path: &ContentsPath) -> Result<(), Error> {
     let place = desk.home.place(path)?;
-    mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o777))
-        .map_err(|e: Errno| Error::os("create", path.as_str(), e))
+    if place.stat()?.is_none() {
+        place.take(Size { bytes: on_disk(1), files: 1 })?;
+    }
+    mkdirat(&place.dir, &place.name, Mode::from_raw_mode(0o777)).map_err(|e: Errno| place.failed("create", e))
 }
 
 fn given_content<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {

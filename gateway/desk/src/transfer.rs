@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::account::{Size, on_disk};
 use crate::atomic::{Draft, Taken, rename_new, temp_name};
 use crate::checkpoints;
 use crate::error::Error;
@@ -112,25 +113,30 @@ fn copy_as(
         return copy_folder(source, place, from);
     }
     let mut draft = Draft::begin(place, Taken::Refuse)?;
-    io::copy(&mut source, &mut draft.file).map_err(|e| Error::io("copy", to.as_str(), e))?;
+    draft.copy(&mut source)?;
     draft.finish()
 }
 
 /// Copies a tree beside its place, then renames it there: whole or not at all.
 fn copy_folder(source: File, place: Place, from: &ContentsPath) -> Result<(), Error> {
-    let temp = Place { dir: place.dir, name: temp_name(), shown: place.shown };
-    let done = mkdirat(&temp.dir, &temp.name, Mode::from_raw_mode(0o777))
-        .map_err(|e| Error::os("create", &temp.shown, e))
-        .and_then(|()| copy_tree(OwnedFd::from(source), &temp, from));
-    let Place { dir, name: temp_name, shown } = temp;
-    let place = Place { dir, name: place.name, shown };
-    let done =
-        done.and_then(|()| rename_new(&place, &temp_name).map_err(|e| Error::os("copy", &place.shown, e)));
+    let Place { dir, name, shown, account } = place;
+    let temp = Place { dir, name: temp_name(), shown, account };
+    let made = temp.take(ONE).and_then(|()| {
+        mkdirat(&temp.dir, &temp.name, Mode::from_raw_mode(0o777)).map_err(|e| temp.failed("create", e))
+    });
+    made?;
+    let done = copy_tree(OwnedFd::from(source), &temp, from).and_then(|()| {
+        let Place { dir, name: temp_name, shown, account } = temp.again()?;
+        rename_new(&Place { dir, name, shown, account }, &temp_name).map_err(|e| temp.failed("copy", e))
+    });
     if done.is_err() {
-        let _ = remove::tree(&Place { dir: place.dir, name: temp_name, shown: place.shown });
+        let _ = remove::tree(&temp);
     }
     done
 }
+
+/// What a folder, a link or an empty file takes.
+const ONE: Size = Size { bytes: 4096, files: 1 };
 
 fn copy_tree(source: OwnedFd, temp: &Place, from: &ContentsPath) -> Result<(), Error> {
     let fail = |e| Error::os("copy", from.as_str(), e);
@@ -159,6 +165,7 @@ fn copy_tree(source: OwnedFd, temp: &Place, from: &ContentsPath) -> Result<(), E
         };
         match kind(&stat) {
             FileType::Symlink => {
+                temp.take(ONE)?;
                 let link = readlinkat(&*source, &name, Vec::new()).map_err(fail)?;
                 symlinkat(link, &*target, &name).map_err(fail)?;
             }
@@ -168,15 +175,21 @@ fn copy_tree(source: OwnedFd, temp: &Place, from: &ContentsPath) -> Result<(), E
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
-                let mut copy = File::from(openat(&*target, &name, flags, mode).map_err(fail)?);
                 let left = MAX_COPY_BYTES - bytes;
-                bytes += io::copy(&mut io::Read::take(&mut file, left + 1), &mut copy)
-                    .map_err(|e| Error::io("copy", from.as_str(), e))?;
+                let size = u64::try_from(stat.st_size).unwrap_or(0).min(left + 1);
+                temp.take(Size { bytes: on_disk(size), files: 1 })?;
+                let mut copy = File::from(openat(&*target, &name, flags, mode).map_err(fail)?);
+                // What is appended meanwhile is not copied: no room was taken for it.
+                bytes += io::copy(&mut io::Read::take(&mut file, size), &mut copy).map_err(|e| {
+                    Errno::from_io_error(&e)
+                        .map_or_else(|| Error::io("copy", from.as_str(), e), |e| temp.failed("copy", e))
+                })?;
                 if bytes > MAX_COPY_BYTES {
                     return Err(too_large());
                 }
             }
             FileType::Directory => {
+                temp.take(ONE)?;
                 mkdirat(&*target, &name, Mode::from_raw_mode((stat.st_mode & 0o777) | 0o700))
                     .map_err(fail)?;
                 let inner = openat(&*source, &name, folder, Mode::empty()).map_err(fail)?;

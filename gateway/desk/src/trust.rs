@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn what_the_user_ran_is_trusted_and_stays_so() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
+        let home = Home::open(folder.path(), None).unwrap();
         let trust = Trust::load(&home);
         assert!(!take_marks(&mut notebook(false)), "rich output without a mark came from elsewhere");
         assert!(!trusted(&trust));

@@ -70,6 +70,28 @@ pub enum LayerName {
 }
 
 impl LayerName {
+    /// Every layer.
+    pub const ALL: [Self; 18] = [
+        Self::Mount,
+        Self::Pid,
+        Self::Net,
+        Self::Ipc,
+        Self::Uts,
+        Self::User,
+        Self::Uid,
+        Self::Cgroup,
+        Self::Memory,
+        Self::Pids,
+        Self::Cpu,
+        Self::Io,
+        Self::Disk,
+        Self::Landlock,
+        Self::Seccomp,
+        Self::NoNewPrivs,
+        Self::Capabilities,
+        Self::Rlimits,
+    ];
+
     /// The layers without which no jail is started in `root` and `userns` mode unless the settings say otherwise.
     pub const REQUIRED: [Self; 11] = [
         Self::Mount,
@@ -84,6 +106,15 @@ impl LayerName {
         Self::Capabilities,
         Self::Rlimits,
     ];
+
+    /// What is required where the settings name nothing.
+    #[must_use]
+    pub fn required_by_default(mode: Mode) -> Vec<Self> {
+        match mode {
+            Mode::Root | Mode::Userns => Self::REQUIRED.to_vec(),
+            Mode::Degraded => vec![Self::Landlock, Self::Seccomp, Self::NoNewPrivs],
+        }
+    }
 }
 
 impl fmt::Display for LayerName {
@@ -111,11 +142,13 @@ impl fmt::Display for LayerName {
     }
 }
 
-/// Whether a layer is in force: `"on"`, `"partly: how"` or `"off: why"`.
+/// Whether a layer is in force: `"on"`, `"on: by what"`, `"partly: how"` or `"off: why"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerState {
     /// In force.
     On,
+    /// In force, where there is more than one way, and by which.
+    By(String),
     /// In force by something weaker, and by what. Where the layer is required, this is not enough.
     Partly(String),
     /// Not, and why.
@@ -126,7 +159,7 @@ impl LayerState {
     /// Whether it is in force.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        matches!(self, Self::On)
+        matches!(self, Self::On | Self::By(_))
     }
 }
 
@@ -134,6 +167,7 @@ impl fmt::Display for LayerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::On => f.write_str("on"),
+            Self::By(what) => write!(f, "on: {what}"),
             Self::Partly(how) => write!(f, "partly: {how}"),
             Self::Off(why) => write!(f, "off: {why}"),
         }
@@ -150,11 +184,12 @@ impl<'de> Deserialize<'de> for LayerState {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         match text.split_once(": ") {
+            Some(("on", what)) => Ok(Self::By(what.to_owned())),
             Some(("off", why)) => Ok(Self::Off(why.to_owned())),
             Some(("partly", how)) => Ok(Self::Partly(how.to_owned())),
             None if text == "on" => Ok(Self::On),
             _ => Err(serde::de::Error::custom(format!(
-                "expected \"on\", \"partly: how\" or \"off: why\", not {text:?}"
+                "expected \"on\", \"on: by what\", \"partly: how\" or \"off: why\", not {text:?}"
             ))),
         }
     }

@@ -4,6 +4,7 @@
 //! [`protocol`] holds the packets and [`settings`] what spawnd is told once, [`client`] speaks them over the control
 //! socket, [`launch`] starts the program. Neither knows Jupyter or an async runtime; the client is meant for `spawn_blocking`.
 
+pub mod advice;
 pub mod client;
 pub mod launch;
 pub mod layers;

@@ -12,6 +12,7 @@ mod sys;
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 
 use gateway_spawnd::protocol::ErrorCode;
@@ -23,12 +24,12 @@ use serde_json::json;
 
 use host::cgroup::Cgroups;
 use host::mode::{self, Living};
-use host::{internal, probe};
+use host::{internal, probe, quota};
 use keeper::{Keeper, Kept};
 
 const USAGE: &str = "usage: carrel-spawnd serve [--detach] < settings.json
        carrel-spawnd sweep < settings.json
-       carrel-spawnd probe [--degraded]
+       carrel-spawnd probe [--mode auto|root|userns|degraded] [--state FOLDER]
 ";
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
@@ -41,15 +42,35 @@ fn main() -> ExitCode {
         ["serve"] => serve(How::Foreground),
         ["serve", "--detach"] => serve(How::Detached),
         ["sweep"] => serve(How::OnlyToEnd),
-        ["probe"] => report(ModePreference::Auto),
-        ["probe", "--degraded"] => report(ModePreference::Degraded),
+        ["probe", options @ ..] => match wished(options) {
+            Some((wish, state)) => report(wish, state),
+            None => wrong_usage(),
+        },
         ["--version"] => say(&format!("carrel-spawnd {}\n", env!("CARGO_PKG_VERSION"))),
         ["--help" | "help"] => say(USAGE),
-        _ => {
-            let _ = std::io::stderr().write_all(USAGE.as_bytes());
-            ExitCode::from(EX_USAGE)
+        _ => wrong_usage(),
+    }
+}
+
+fn wrong_usage() -> ExitCode {
+    let _ = std::io::stderr().write_all(USAGE.as_bytes());
+    ExitCode::from(EX_USAGE)
+}
+
+/// The options of `probe`: how jails would be built, and where homes would lie.
+fn wished<'a>(options: &[&'a str]) -> Option<(ModePreference, Option<&'a Path>)> {
+    let (mut wish, mut state) = (ModePreference::Auto, None);
+    for option in options.chunks(2) {
+        match option {
+            ["--mode", "auto"] => wish = ModePreference::Auto,
+            ["--mode", "root"] => wish = ModePreference::Root,
+            ["--mode", "userns"] => wish = ModePreference::Userns,
+            ["--mode", "degraded"] => wish = ModePreference::Degraded,
+            ["--state", folder] => state = Some(Path::new(*folder)),
+            _ => return None,
         }
     }
+    Some((wish, state))
 }
 
 /// The ways to run.
@@ -107,7 +128,7 @@ fn serve(how: How) -> ExitCode {
 }
 
 /// What this host would give, as JSON.
-fn report(wish: ModePreference) -> ExitCode {
+fn report(wish: ModePreference, state: Option<&Path>) -> ExitCode {
     let found = || -> Result<(Mode, gateway_spawnd::LayerReport), Refusal> {
         let mode = mode::choose(wish, geteuid().is_root())?;
         let ids = mode::enter(mode, 0..0, Living::default())?;
@@ -116,7 +137,8 @@ fn report(wish: ModePreference) -> ExitCode {
         let cgroups = Cgroups::detect(mode, &format!("probe-{}", rustix::process::getpid()));
         let mut given = probe::namespaces(mode);
         given.insert(gateway_spawnd::LayerName::Uid, ids.layer());
-        Ok((mode, probe::all(mode, &given, &cgroups, &filter)))
+        let quotas = quota::detect_at(mode, state.unwrap_or(Path::new("/var/lib/carrel")));
+        Ok((mode, probe::all(mode, &given, &cgroups, &filter, &quotas)))
     };
     match found() {
         Ok((mode, layers)) => say(&format!("{}\n", json!({ "mode": mode, "layers": layers }))),

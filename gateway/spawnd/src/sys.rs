@@ -1,6 +1,8 @@
 //! System calls that have no safe wrapper elsewhere. Nothing above this file and `jail/fork.rs` needs `unsafe`.
 #![expect(unsafe_code, reason = "raw system calls; each call says why it is sound")]
 
+pub(crate) mod quota;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn bodies() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
+        let home = Home::open(folder.path(), None).unwrap();
         assert_eq!(prepare(&home, b"").unwrap().name, None);
         assert_eq!(prepare(&home, b"null").unwrap().name, None);
         assert_eq!(prepare(&home, br#"{"name":"a_1","cwd":"gone"}"#).unwrap().name.as_deref(), Some("a_1"));

@@ -11,23 +11,24 @@ use rustix::fs::{Mode, OFlags, fstat, openat, renameat};
 use rustix::io::Errno;
 
 use super::folders::{below, make_folder, remove_tree};
-use super::{internal, refused};
+use super::{internal, quota, refused};
 
 /// Who owns a user's home, if there is one.
 pub(crate) fn owner(homes: &OwnedFd, user: &UserName) -> Option<u32> {
     open(homes, user).ok().and_then(|home| fstat(home).ok()).map(|stat| stat.st_uid)
 }
 
-/// Opens a user's home, making it from the skeleton if there is none.
+/// Opens a user's home, making it from the skeleton if there is none, in the project of this number where quotas hold homes.
 pub(crate) fn ensure(
     homes: &OwnedFd,
     user: &UserName,
     ids: (u32, u32),
     skeleton: Option<&Path>,
+    project: Option<u32>,
 ) -> Result<OwnedFd, Refusal> {
     let home = match open(homes, user) {
         Err(Errno::NOENT) => {
-            make(homes, user, ids, skeleton)
+            make(homes, user, ids, skeleton, project)
                 .map_err(|error| internal(&format!("making the home of {user}"), &error))?;
             open(homes, user)
         }
@@ -50,10 +51,19 @@ fn open(homes: &OwnedFd, user: &UserName) -> Result<OwnedFd, Errno> {
 }
 
 /// Under another name first, so that a home is whole or not there. (No user's name begins with a dot.)
-fn make(homes: &OwnedFd, user: &UserName, ids: (u32, u32), skeleton: Option<&Path>) -> io::Result<()> {
+fn make(
+    homes: &OwnedFd,
+    user: &UserName,
+    ids: (u32, u32),
+    skeleton: Option<&Path>,
+    project: Option<u32>,
+) -> io::Result<()> {
     let new = format!(".new-{user}");
     remove_tree(homes, &new);
     let home = make_folder(homes, &new, 0o700, Some(ids))?;
+    if let Some(project) = project {
+        quota::found(&home, project)?;
+    }
     if let Some(skeleton) = skeleton {
         copy_below(skeleton, home.as_fd(), ids)?;
     }
@@ -102,7 +112,7 @@ mod tests {
         let homes = OwnedFd::from(File::open(&homes_path).unwrap());
         let user: UserName = "ada".parse().unwrap();
         assert_eq!(owner(&homes, &user), None);
-        drop(ensure(&homes, &user, me(), Some(&skeleton)).unwrap());
+        drop(ensure(&homes, &user, me(), Some(&skeleton), None).unwrap());
         let home = homes_path.join("ada");
         assert_eq!(fs::metadata(&home).unwrap().mode() & 0o7777, 0o700);
         assert_eq!(fs::read(home.join("welcome.ipynb")).unwrap(), b"{}");
@@ -110,7 +120,7 @@ mod tests {
         assert!(fs::symlink_metadata(home.join("link")).is_err());
         assert_eq!(fs::read_dir(&homes_path).unwrap().count(), 1);
         fs::remove_file(home.join("welcome.ipynb")).unwrap();
-        drop(ensure(&homes, &user, me(), Some(&skeleton)).unwrap());
+        drop(ensure(&homes, &user, me(), Some(&skeleton), None).unwrap());
         assert!(!home.join("welcome.ipynb").exists(), "an existing home was touched");
     }
 
@@ -119,9 +129,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let homes = OwnedFd::from(File::open(dir.path()).unwrap());
         symlink("/tmp", dir.path().join("eve")).unwrap();
-        assert!(ensure(&homes, &"eve".parse().unwrap(), me(), None).is_err());
+        assert!(ensure(&homes, &"eve".parse().unwrap(), me(), None, None).is_err());
         fs::create_dir(dir.path().join("bob")).unwrap();
-        let refusal = ensure(&homes, &"bob".parse().unwrap(), (me().0 + 1, me().1), None).unwrap_err();
+        let refusal = ensure(&homes, &"bob".parse().unwrap(), (me().0 + 1, me().1), None, None).unwrap_err();
         assert!(refusal.message.contains("belongs to uid"), "{refusal}");
     }
 }

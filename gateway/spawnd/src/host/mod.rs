@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod mode;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod quota;
 pub(crate) mod subid;
 pub(crate) mod uids;
 pub(crate) mod usage;

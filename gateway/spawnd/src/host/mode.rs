@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
+use gateway_spawnd::advice::{UsernsSettings, user_namespaces};
 use gateway_spawnd::settings::ModePreference;
 use gateway_spawnd::{LayerState, Mode, Refusal};
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -84,8 +85,13 @@ pub(crate) fn enter(mode: Mode, range: Range<u32>, living: Living) -> Result<Ids
 }
 
 fn fail(doing: &str, error: io::Error) -> Refusal {
-    let hint = "; run spawnd as root of the host, allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces above 0, or on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0), or (one user per container only) set mode = \"degraded\"";
-    refused(format!("{doing}: {error}{hint}"))
+    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok();
+    let settings = UsernsSettings {
+        max: setting("user/max_user_namespaces"),
+        clone: setting("kernel/unprivileged_userns_clone"),
+        apparmor: setting("kernel/apparmor_restrict_unprivileged_userns"),
+    };
+    refused(format!("{doing}: {error}; {}", user_namespaces(&settings)))
 }
 
 /// A user namespace in which every id is the number that it is outside.

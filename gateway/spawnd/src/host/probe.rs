@@ -23,8 +23,14 @@ pub(crate) fn namespaces(mode: Mode) -> LayerReport {
     NAMESPACES.iter().map(|(layer, flag)| (*layer, state(*flag))).collect()
 }
 
-/// All layers, for `hello` and for the report of a host.
-pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &BpfProgram) -> LayerReport {
+/// All layers, for `hello` and for the report of a host. `quotas`: whether homes can be held by quotas, or why not.
+pub(crate) fn all(
+    mode: Mode,
+    given: &LayerReport,
+    cgroups: &Cgroups,
+    filter: &BpfProgram,
+    quotas: &Result<(), String>,
+) -> LayerReport {
     let mut layers = given.clone();
     layers.extend(cgroups.layers());
     let namespace = |flag| match mode {
@@ -39,7 +45,7 @@ pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &B
         attempt(0, || {
             set_no_new_privs(true)?;
             match walls::confine(&[]).map_err(io::Error::other)? {
-                LayerState::On => Ok(()),
+                LayerState::On | LayerState::By(_) => Ok(()),
                 LayerState::Off(_) | LayerState::Partly(_) => {
                     Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
                 }
@@ -53,8 +59,13 @@ pub(crate) fn all(mode: Mode, given: &LayerReport, cgroups: &Cgroups, filter: &B
             seccompiler::apply_filter(filter).map_err(io::Error::other)
         }),
     );
-    let watched = "watched: homes with a limit are counted every few seconds (there is no project quota)";
-    layers.insert(LayerName::Disk, LayerState::Partly(watched.into()));
+    let disk = match quotas {
+        Ok(()) => LayerState::By("project quota".into()),
+        Err(why) => LayerState::Partly(format!(
+            "homes with a limit are counted, and the desk stops before it ({why})"
+        )),
+    };
+    layers.insert(LayerName::Disk, disk);
     // These need no right and cannot be missing.
     layers.insert(LayerName::Capabilities, LayerState::On);
     layers.insert(LayerName::Rlimits, LayerState::On);

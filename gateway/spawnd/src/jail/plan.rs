@@ -17,6 +17,8 @@ pub(crate) const KERNEL_FOLDER: &str = "/run/k";
 pub(crate) const SCRATCH: &str = "/scratch";
 /// Where an engine finds the broker.
 pub(crate) const BROKER_FOLDER: &str = "/run/broker";
+/// Where a desk is told how its home stands.
+pub(crate) const TOLD_FOLDER: &str = "/run/told";
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
 
@@ -90,6 +92,7 @@ pub(crate) struct Places {
     pub(crate) engine: PathBuf,
     pub(crate) scratch: PathBuf,
     pub(crate) broker: PathBuf,
+    pub(crate) told: PathBuf,
     pub(crate) engine_config: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) desk: PathBuf,
@@ -106,6 +109,7 @@ impl Places {
             engine: ENGINE_FOLDER.into(),
             scratch: SCRATCH.into(),
             broker: BROKER_FOLDER.into(),
+            told: TOLD_FOLDER.into(),
             engine_config: ENGINE_CONFIG.into(),
             shim: program("carrel-shim"),
             desk: program("carrel-desk"),
@@ -121,6 +125,7 @@ impl Places {
             engine: jail.join("engine"),
             scratch: settings.state.join("scratch").join(id),
             broker: jail.join("broker"),
+            told: jail.join("told"),
             engine_config: settings.engine_config.clone().unwrap_or_default(),
             shim: settings.programs.shim.clone(),
             desk: settings.programs.desk.clone(),
@@ -178,7 +183,8 @@ pub(crate) fn kernel(
 pub(crate) fn desk(places: &Places, whose: Whose) -> Plan {
     let mut env = common(places, &whose.user);
     env.push(("SHELL".into(), "/bin/bash".into()));
-    plan(Kind::Desk, whose, vec![text(&places.desk)], env)
+    let argv = vec![text(&places.desk), "--bound".into(), text(&places.told)];
+    plan(Kind::Desk, whose, argv, env)
 }
 
 /// A kernel's engine.
@@ -281,7 +287,7 @@ mod tests {
         let user: UserName = "ada".parse().unwrap();
         let places = Places::inside(&user);
         let desk = desk(&places, whose(&user));
-        assert_eq!(desk.argv, ["/opt/carrel/bin/carrel-desk"]);
+        assert_eq!(desk.argv, ["/opt/carrel/bin/carrel-desk", "--bound", "/run/told"]);
         assert_eq!(value(&desk, "CARREL_ENGINE"), None);
         let engine = engine(&settings(), &places, whose(&user));
         assert_eq!(

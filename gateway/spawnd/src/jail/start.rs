@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway_spawnd::advice::refusal;
 use gateway_spawnd::packet::{self, Received};
 use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode, Refusal};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -87,7 +88,7 @@ pub(crate) fn start(
     let os = |doing: &'static str| move |error: Errno| internal(doing, &error);
     let mut layers = shop.given.clone();
     layers.extend(order.layers.clone());
-    check(&shop.required, &layers, Stage::Before)?;
+    check(shop, &layers, Stage::Before)?;
     let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty())
         .map_err(os("opening /dev/null"))?;
     let (sync, sync_in) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -155,7 +156,7 @@ fn accompany(
                     .map_err(|error| internal("reading the jail's report", &error))?;
                 let mut all = outer.clone();
                 all.extend(inner);
-                check(&shop.required, &all, Stage::After)?;
+                check(shop, &all, Stage::After)?;
                 ready(&all)?;
                 layers = Some(all);
                 go(sync)?;
@@ -254,23 +255,14 @@ enum Stage {
     After,
 }
 
-fn check(required: &[LayerName], layers: &LayerReport, stage: Stage) -> Result<(), Refusal> {
-    let missing: Vec<String> = required
-        .iter()
-        .filter(|layer| stage == Stage::After || !FROM_INSIDE.contains(layer))
-        .filter_map(|layer| match layers.get(layer) {
-            Some(LayerState::On) => None,
-            Some(LayerState::Off(why) | LayerState::Partly(why)) => Some(format!("{layer} ({why})")),
-            None => Some(format!("{layer} (not applied)")),
-        })
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(refused(format!(
-        "refused: this host does not give the required layers {}; fix the host, or take them out of the required layers in the settings",
-        missing.join(", ")
-    )))
+fn check(shop: &Workshop, layers: &LayerReport, stage: Stage) -> Result<(), Refusal> {
+    let wanted = shop.required.iter().filter(|layer| stage == Stage::After || !FROM_INSIDE.contains(layer));
+    let states = wanted.map(|layer| {
+        let state = layers.get(layer).cloned();
+        (*layer, state.unwrap_or_else(|| LayerState::Off("not applied".into())))
+    });
+    let missing: LayerReport = states.filter(|(_, state)| !state.is_on()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(refused(refusal(&missing, &shop.required, shop.mode))) }
 }
 
 /// The Landlock rules of a jail.
@@ -291,6 +283,9 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
     }
     if plan.broker {
         rules.push((places.broker.clone(), Use::Read));
+    }
+    if plan.kind == Kind::Desk {
+        rules.push((places.told.clone(), Use::Read));
     }
     rules.push(("/proc".into(), Use::Read));
     if order.view.is_some() {

@@ -36,6 +36,7 @@ impl Server {
         for Former { id, record, main, engine } in former {
             let alive = main.is_some();
             self.meet_user(&record.user, &record.groups);
+            self.hold_home(&record.user, record.uid);
             let mut kept = |what: &str| held.remove(&format!("{what}{id}")).map(|held| held.fd);
             let sockets = Sockets { engine: kept(KEPT_ENGINE), broker: kept(KEPT_BROKER) };
             match self.take_over(&id, record, main, engine, sockets) {

@@ -40,13 +40,22 @@ impl Server {
         }
         self.settings.limits = tables;
         self.forget_counts();
-        let Self { jails, users, cgroups, settings, .. } = self;
+        let Self { users, cgroups, settings, .. } = self;
         for (name, user) in &mut *users {
             user.together = settings.limits.together(name, &user.groups);
             user.bounds = Bounds::whole(&user.together);
             // Wider ones of the whole go before wider ones of its parts, narrower ones after narrower ones.
             cgroups.rebound(name, None, &mut user.cgroup, &user.bounds);
         }
+        let names: Vec<_> = self.users.keys().cloned().collect();
+        for name in &names {
+            let project = self.jails.values().find(|jail| jail.user == *name).map(|jail| jail.uid);
+            if let Some(project) = project {
+                self.hold_home(name, project);
+            }
+            self.tell_desks(name);
+        }
+        let Self { jails, users, cgroups, settings, .. } = self;
         let mut bounded = Bounded::default();
         for (id, jail) in &mut *jails {
             let before = (jail.wall, jail.layers.clone(), figures(jail));
@@ -88,7 +97,7 @@ fn rebound(
         let user = jail.user.clone();
         let Some(running) = jail.running(which) else { continue };
         let leaf = cgroup_leaf(id, part);
-        let disk = users.get(&user).map(|user| (LayerName::Disk, super::disk::layer(&user.together)));
+        let disk = users.get(&user).map(|user| (LayerName::Disk, user.disk()));
         let mut report = cgroups.rebound(&user, Some(&leaf), &mut running.group, &bounds);
         report.extend(disk);
         watched(running, &limits, &mut report);

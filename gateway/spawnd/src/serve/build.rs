@@ -10,13 +10,14 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use serde_json::json;
 
+use super::Server;
 use super::broker::Door;
 use super::engine::Engine;
+use super::homes::{self, TOLD};
 use super::jails::{Jail, Running, cgroup_leaf, places};
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
-use super::{Server, disk};
 use crate::host::folders::{make_folder, me, remove_tree};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};
@@ -85,6 +86,9 @@ impl Server {
         let os = |doing: &'static str| move |error: Errno| internal(doing, &error);
         let ids = self.ids_of(&user)?;
         self.meet_user(&user, &groups);
+        let project = self.quotas.is_ok().then_some(ids.0);
+        let home = home::ensure(&self.folders.homes, &user, ids, self.settings.skeleton.as_deref(), project)?;
+        self.hold_home(&user, ids.0);
         let Self { settings, shop, views, folders, cgroups, cpus, users, keeper, .. } = self;
         let spec = match &kernelspec {
             Some(name) => Some(settings.kernelspecs.get(name).ok_or_else(|| {
@@ -100,7 +104,6 @@ impl Server {
         let view = view.map(Result::as_ref).transpose().map_err(|why| {
             Refusal::new(ErrorCode::Refused, format!("what this jail would see could not be built: {why}"))
         })?;
-        let home = home::ensure(&folders.homes, &user, ids, settings.skeleton.as_deref())?;
         remove_tree(&folders.jails, id.as_str());
         let mode = if shop.mode == Mode::Degraded { 0o711 } else { 0o750 };
         let folder_owner = (me().1 != settings.gateway_gid).then_some((me().0, settings.gateway_gid));
@@ -129,6 +132,13 @@ impl Server {
         } else {
             None
         };
+        if profile == Profile::Desk {
+            make_folder(&folder, TOLD, 0o755, None).map_err(os("making the desk's folder"))?;
+            if let Some(user) = users.get(&user) {
+                homes::tell(&folder, user)
+                    .map_err(|error| internal("telling the desk its bounds", &error))?;
+            }
+        }
         let places = places(shop.mode, settings, folders, &user, &id);
         let limits = settings.limits.of_jail(Kind::from(profile).of(), &user, &groups);
         let wall = limits.wall_seconds.map(Duration::from_secs);
@@ -150,10 +160,16 @@ impl Server {
                 trees.push(Tree::sealed(&engine.folder, &places.engine)?);
             }
         }
+        if view.is_some() && profile == Profile::Desk {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let told =
+                openat(&folder, TOLD, flags, Bits::empty()).map_err(os("opening the desk's folder"))?;
+            trees.push(Tree::sealed(&told, &places.told)?);
+        }
         let (log, log_in) = log_pipe(&folder, "log")?;
         let bounds = User::part(users, &user, &plan.limits);
         let (group, mut layers) = cgroups.leaf(&user, &cgroup_leaf(&id, "main"), &bounds);
-        let disk = users.get(&user).map(|user| disk::layer(&user.together));
+        let disk = users.get(&user).map(User::disk);
         layers.extend(disk.map(|state| (LayerName::Disk, state)));
         let memory = layers.get_mut(&LayerName::Memory);
         let watch = MemoryWatch::needed(memory, plan.limits.memory_bytes, Instant::now());

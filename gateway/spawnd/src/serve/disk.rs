@@ -10,10 +10,13 @@ use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::{LayerState, Profile, Reason, Refusal, Together, UserName};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, openat};
 use rustix::process::{WaitId, WaitIdOptions, setpriority_process, waitid};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Server;
+use super::homes::{Count, Held};
+use crate::host::quota;
 use crate::host::usage::{self, Usage};
 use crate::log;
 use crate::sys::{self, Forked};
@@ -27,17 +30,6 @@ const SHARE: u32 = 10;
 /// So much beyond its bound, as a part of it, a home may be before what runs in it is ended. (Between two counts nothing holds it back.)
 const SLACK: u64 = 8;
 
-/// As a layer: whether the size of this user's home is bounded.
-pub(crate) fn layer(together: &Together) -> LayerState {
-    if together.disk_bytes.is_none() && together.disk_files.is_none() {
-        return LayerState::Off("no limit is set".into());
-    }
-    LayerState::Partly(
-        "watched: the home is counted every few seconds, and what writes far beyond the limit is ended (there is no project quota); files that are open but deleted are not seen"
-            .into(),
-    )
-}
-
 /// The count that runs, and the pace of counts.
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -45,12 +37,22 @@ pub(crate) struct Watch {
     beyond: BTreeMap<UserName, (Usage, Together)>,
     counting: Option<Counting>,
     next: Option<Instant>,
+    /// Somebody waits for the next one.
+    wanted: bool,
+}
+
+impl Watch {
+    /// The next count begins at once.
+    pub(crate) fn hurry(&mut self) {
+        (self.next, self.wanted) = (None, true);
+    }
 }
 
 struct Counting {
     answer: File,
     pidfd: OwnedFd,
     begun: Instant,
+    begun_ns: u64,
 }
 
 /// One line of the answer.
@@ -58,6 +60,8 @@ struct Counting {
 struct Counted {
     user: UserName,
     usage: Usage,
+    /// The project that it was to be taken into, and why that failed.
+    taken: Option<(u32, Option<String>)>,
 }
 
 /// How a home stands to its bounds.
@@ -100,30 +104,38 @@ impl Server {
         if self.disk.counting.is_some() || self.disk.next.is_some_and(|next| next > now) {
             return;
         }
-        let bounded =
-            self.users.iter().filter(|(_, user)| !matches!(layer(&user.together), LayerState::Off(_)));
+        let bounded = self.users.iter().filter(|(_, user)| matches!(user.disk(), LayerState::Partly(_)));
         let names = bounded.map(|(name, _)| name).chain(self.disk.beyond.keys());
         let names: BTreeSet<UserName> = names.cloned().collect();
-        self.disk.next = Some(now + PAUSE);
-        if names.is_empty() {
+        let homes = names.into_iter().map(|name| {
+            let project = self.users.get(&name).and_then(|user| match user.held {
+                Held::ToBeTaken(project) => Some(project),
+                _ => None,
+            });
+            (name, project)
+        });
+        let homes: Vec<_> = homes.collect();
+        (self.disk.next, self.disk.wanted) = (Some(now + PAUSE), false);
+        if homes.is_empty() {
             return;
         }
-        match self.begin(&names) {
+        match self.begin(&homes) {
             Ok(counting) => self.disk.counting = Some(counting),
             Err(error) => log::warn("disk.count", json!({ "error": error.to_string() })),
         }
     }
 
-    fn begin(&self, names: &BTreeSet<UserName>) -> std::io::Result<Counting> {
+    fn begin(&self, homes: &[(UserName, Option<u32>)]) -> std::io::Result<Counting> {
         // A file without a name: unlike a pipe it holds any answer.
         let answer = File::from(memfd_create("homes", MemfdFlags::CLOEXEC)?);
+        let begun_ns = monotonic_ns();
         match sys::fork_into(0, None)? {
             Forked::Child => {
                 let _ = setpriority_process(None, 19);
-                count_all(&self.folders.homes, names, &answer);
+                count_all(&self.folders.homes, homes, &answer);
                 sys::exit_now(0)
             }
-            Forked::Parent(_, pidfd) => Ok(Counting { answer, pidfd, begun: Instant::now() }),
+            Forked::Parent(_, pidfd) => Ok(Counting { answer, pidfd, begun: Instant::now(), begun_ns }),
         }
     }
 
@@ -141,7 +153,7 @@ impl Server {
 
     /// A count is done.
     pub(crate) fn counted(&mut self, now: Instant) {
-        let Some(Counting { mut answer, pidfd, begun }) = self.disk.counting.take() else { return };
+        let Some(Counting { mut answer, pidfd, begun, begun_ns }) = self.disk.counting.take() else { return };
         let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
         let mut text = String::new();
         let read = answer.rewind().and_then(|()| answer.read_to_string(&mut text));
@@ -150,13 +162,23 @@ impl Server {
         }
         let took = now.saturating_duration_since(begun);
         let mut pause = PAUSE;
-        for Counted { user, usage } in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
-            if self.users.get(&user).is_some_and(|user| close(usage, &user.together)) {
-                pause = CLOSE;
+        for Counted { user: name, usage, taken } in
+            text.lines().filter_map(|line| serde_json::from_str(line).ok())
+        {
+            if let Some(user) = self.users.get_mut(&name) {
+                if close(usage, &user.together) {
+                    pause = CLOSE;
+                }
+                user.count = Some(Count { usage, begun_ns });
             }
-            self.judge(&user, usage);
+            if let Some((project, failed)) = taken {
+                self.taken_in(&name, project, failed);
+            }
+            self.judge(&name, usage);
+            self.tell_desks(&name);
         }
-        self.disk.next = Some(now + (took * SHARE).clamp(pause, MAX_PAUSE));
+        let wait = (took * SHARE).clamp(pause, MAX_PAUSE);
+        self.disk.next = (!self.disk.wanted).then_some(now + wait);
     }
 
     fn judge(&mut self, name: &UserName, usage: Usage) {
@@ -165,6 +187,9 @@ impl Server {
         let Some(together) = running.or_else(|| before.as_ref().map(|(_, together)| together.clone())) else {
             return;
         };
+        if self.users.get(name).is_some_and(|user| user.disk().is_on()) {
+            return;
+        }
         let stands = standing(usage, &together);
         // A desk must live for its user to be able to delete something, unless it is what writes.
         let grew = before.is_some_and(|(before, _)| {
@@ -205,14 +230,26 @@ impl Server {
     }
 }
 
-/// In the child: a line for each home.
-fn count_all(homes: &OwnedFd, names: &BTreeSet<UserName>, mut answer: &File) {
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// In the child: a line for each home, which is taken into its project first where that is wanted.
+fn count_all(homes: &OwnedFd, wanted: &[(UserName, Option<u32>)], mut answer: &File) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    for user in names {
-        let counted = openat(homes, user.as_str(), flags, Mode::empty()).and_then(usage::count);
-        match counted {
+    for (user, project) in wanted {
+        let home = openat(homes, user.as_str(), flags, Mode::empty());
+        let taken = match (&home, project) {
+            (Ok(home), Some(project)) => {
+                Some((*project, quota::take_in(home, *project).err().map(|error| error.to_string())))
+            }
+            _ => None,
+        };
+        match home.and_then(usage::count) {
             Ok(usage) => {
-                let line = json!(Counted { user: user.clone(), usage }).to_string();
+                let line = json!(Counted { user: user.clone(), usage, taken }).to_string();
                 let _ = answer.write_all(format!("{line}\n").as_bytes());
             }
             Err(error) => log::warn("disk.count", json!({ "user": user, "error": error.to_string() })),
@@ -236,7 +273,5 @@ mod tests {
         assert_eq!(standing(Usage { bytes: u64::MAX, files: 1 }, &Together::default()), Standing::Within);
         assert!(close(Usage { bytes: 401, files: 1 }, &together));
         assert!(!close(Usage { bytes: 400, files: 4 }, &together));
-        assert!(matches!(layer(&together), LayerState::Partly(_)));
-        assert!(matches!(layer(&Together::default()), LayerState::Off(_)));
     }
 }

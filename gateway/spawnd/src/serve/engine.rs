@@ -122,7 +122,7 @@ impl Server {
 
     fn start_engine(&mut self, id: &JailId) -> Result<(), Refusal> {
         let begun = Instant::now();
-        let Self { jails, settings, shop, views, folders, cgroups, cpus, users, .. } = self;
+        let Self { jails, settings, shop, views, folders, cgroups, cpus, users, quotas, .. } = self;
         let Some(jail) = jails.get_mut(id) else { return Ok(()) };
         let Some(engine) = jail.engine.as_ref().filter(|engine| engine.running.is_none()) else {
             return Ok(());
@@ -137,7 +137,7 @@ impl Server {
         let limits = settings.limits.of_jail(Kind::Engine.of(), &jail.user, &jail.groups);
         let whose = Whose { user: jail.user.clone(), uid: ids.0, gid: ids.1, limits };
         let plan = plan::engine(settings, &places, whose);
-        let home = home::ensure(&folders.homes, &jail.user, ids, None)?;
+        let home = home::ensure(&folders.homes, &jail.user, ids, None, quotas.is_ok().then_some(ids.0))?;
         let mut trees = Vec::new();
         if let Some(view) = view {
             trees.push(Tree::own(&home, &places.home)?);

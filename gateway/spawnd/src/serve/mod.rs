@@ -6,6 +6,7 @@ pub(crate) mod broker;
 pub(crate) mod build;
 pub(crate) mod disk;
 pub(crate) mod engine;
+pub(crate) mod homes;
 pub(crate) mod jails;
 pub(crate) mod lines;
 pub(crate) mod record;
@@ -66,6 +67,8 @@ pub(crate) struct Server {
     pub(crate) cpus: Cpus,
     /// None where all jails share a uid.
     pub(crate) uids: Option<UidTable>,
+    /// Whether homes can be held by quotas, or why not.
+    pub(crate) quotas: Result<(), String>,
     pub(crate) hello: Hello,
     pub(crate) listener: OwnedFd,
     pub(crate) signals: OwnedFd,

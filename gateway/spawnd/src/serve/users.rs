@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use gateway_spawnd::{GroupName, Limits, Together, UserName};
+use gateway_spawnd::{GroupName, LayerState, Limits, Together, UserName};
 
 use super::Server;
+use super::homes::{Count, Held};
 use crate::host::cgroup::{Bounds, Group};
 
 /// A user with running jails.
@@ -14,9 +15,16 @@ pub(crate) struct User {
     pub(crate) together: Together,
     pub(crate) bounds: Bounds,
     pub(crate) cgroup: Group,
+    pub(crate) held: Held,
+    pub(crate) count: Option<Count>,
 }
 
 impl User {
+    /// What holds the home, as a layer.
+    pub(crate) fn disk(&self) -> LayerState {
+        self.held.layer(&self.together)
+    }
+
     /// The bounds of one of this user's jails.
     pub(crate) fn part(users: &BTreeMap<UserName, Self>, user: &UserName, limits: &Limits) -> Bounds {
         let whole = users.get(user).map(|user| user.bounds.clone()).unwrap_or_default();
@@ -38,7 +46,8 @@ impl Server {
             return;
         }
         let cgroup = self.cgroups.user(name, &bounds);
-        let user = User { groups: groups.to_vec(), together, bounds, cgroup };
+        let (held, count) = (Held::Unknown, None);
+        let user = User { groups: groups.to_vec(), together, bounds, cgroup, held, count };
         self.users.insert(name.clone(), user);
     }
 

@@ -22,7 +22,7 @@ use crate::host::cpus::Cpus;
 use crate::host::folders::{Claim, Folders, below, check_trusted, me};
 use crate::host::mode::{self, Ids, Living};
 use crate::host::uids::UidTable;
-use crate::host::{internal, probe, refused};
+use crate::host::{internal, probe, quota, refused};
 use crate::jail::filter;
 use crate::jail::plan::Kind;
 use crate::jail::start::Workshop;
@@ -69,12 +69,10 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
     let cgroups = Cgroups::detect(mode, &hash(&settings.runtime));
     let mut given = probe::namespaces(mode);
     given.insert(LayerName::Uid, ids.layer());
-    let layers = probe::all(mode, &given, &cgroups, &filter);
+    let quotas = quota::detect(mode, &folders.homes);
+    let layers = probe::all(mode, &given, &cgroups, &filter, &quotas);
     let views = views(&settings, mode);
-    let required = settings.required.clone().unwrap_or_else(|| match mode {
-        Mode::Root | Mode::Userns => LayerName::REQUIRED.to_vec(),
-        Mode::Degraded => vec![LayerName::Landlock, LayerName::Seccomp, LayerName::NoNewPrivs],
-    });
+    let required = settings.required.clone().unwrap_or_else(|| LayerName::required_by_default(mode));
     let listener = control_socket(&settings)?;
     let signals = super::end_signals().map_err(|error| internal("taking over signals", &error))?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -91,6 +89,7 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
         cgroups,
         cpus: Cpus::default(),
         uids,
+        quotas,
         hello,
         listener,
         signals,

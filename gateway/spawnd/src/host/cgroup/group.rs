@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use gateway_spawnd::advice::NO_LIMIT;
 use gateway_spawnd::{LayerReport, LayerState, Stats};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -141,8 +142,6 @@ impl Group {
         self.folders().filter(|folder| !remove(folder)).count() == 0
     }
 }
-
-const NO_LIMIT: &str = "no limit is set";
 
 fn pids(folder: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();

@@ -1,0 +1,76 @@
+"""The bound of a home where no quota of the file system holds it: what goes through the contents API is refused before the bound, whole, and says what to do."""
+import base64
+import os
+
+import pytest
+
+from harness import wait_until
+
+MIB = 1 << 20
+who = pytest.mark.parametrize("uid", [pytest.param(None, id="own"),
+                                      pytest.param(64231, id="ordinary", marks=pytest.mark.skipif(os.getuid() != 0, reason="is ordinary already"))])
+
+
+def body(size, **more):
+    content = base64.b64encode(os.urandom(size)).decode()
+    return {"type": "file", "format": "base64", "content": content, **more}
+
+
+def refused(answer, *words):
+    assert answer.status_code == 507, (answer.status_code, answer.text[:300])
+    said = answer.json()
+    assert set(said) == {"message", "reason"}, said
+    for word in ("your home is full", "was not saved", "Delete something first", *words):
+        assert word in said["message"], said
+    return said["message"]
+
+
+@who
+def test_a_write_that_would_pass_the_bound_is_refused_whole(fresh, uid):
+    carrel = fresh(uid=uid, demo=False)
+    carrel.set_config("limits.together", disk="8MiB")
+    carrel.start()
+    ada = carrel.server("ada")
+    ada.start_server()
+    put = lambda name, size, **more: ada.call("PUT", f"api/contents/{name}", json=body(size, **more))  # noqa: E731
+    listed = lambda: sorted(e["name"] for e in ada.call("GET", "api/contents/", 200).json()["content"])  # noqa: E731
+    assert put("a.bin", 5 * MIB).status_code == 201
+    before = ada.call("GET", "files/a.bin", 200).content
+    names = listed()
+    refused(put("b.bin", 5 * MIB), "of 8.0 MiB", "a.bin (5.0 MiB)")
+    refused(put("a.bin", 9 * MIB))
+    refused(ada.call("POST", "api/contents/", json={"copy_from": "a.bin"}))
+    refused(ada.call("POST", "api/contents/a.bin/checkpoints"))
+    assert put("c.bin", 2 * MIB, chunk=1).status_code in (200, 201)
+    refused(put("c.bin", 2 * MIB, chunk=2))
+    assert listed() == names
+    assert ada.call("GET", "files/a.bin", 200).content == before
+    home = carrel.state / "homes" / "ada"
+    assert not [p for p in home.rglob("*") if p.name.startswith(".~carrel-")]
+    # Room that is made, here or elsewhere, is seen.
+    ada.call("DELETE", "api/contents/a.bin", 204)
+    assert put("b.bin", 5 * MIB).status_code == 201
+    # Another bound counts at once, without a new desk.
+    text = carrel.config_path().read_text()
+    carrel.config_path().write_text(text.replace('disk = "8MiB"', 'disk = "32MiB"', 1))
+    # An ordinary user has no group for processes, and is told so.
+    carrel.run("limits", "apply", ok=False)
+    assert put("d.bin", 12 * MIB).status_code == 201
+
+
+def test_what_a_kernel_writes_is_in_the_account(fresh):
+    carrel = fresh(demo=False)
+    carrel.set_config("limits.together", disk="16MiB")
+    carrel.start()
+    ada = carrel.server("ada")
+    ada.start_server()
+    kid = ada.start_kernel("python3")
+    with ada.connect(kid) as ws:
+        ws.execute("import os; open('k.bin', 'wb').write(os.urandom(13 << 20)); os.sync()", timeout=60)
+    # The next count sees it, within seconds; the first of these may come before it.
+    answers = (ada.call("PUT", f"api/contents/x{n}.bin", json=body(4 * MIB)) for n in range(20))
+    # (An answer that refuses is falsy.)
+    kept = wait_until(lambda: [a for a in [next(answers)] if a.status_code == 507], 15, 0.5, "a refusal")
+    answer = kept[0]
+    refused(answer, "k.bin (13.0 MiB)")
+    ada.stop_kernel(kid)
