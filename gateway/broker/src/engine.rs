@@ -85,7 +85,7 @@ impl Engine {
                 // whoever goes away takes the question back
                 () = goes_away(&mut input) => return,
             };
-            if out.end(&last).await.is_err() {
+            if out.answer(&last).await.is_err() {
                 return;
             }
         }

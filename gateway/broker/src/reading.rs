@@ -1,17 +1,18 @@
 //! Reading: the file is the one that was listed, the audit knows of it, then its bytes go out as they come in. A broken stream goes on
 //! at the same byte with the blocks looked up anew; when that does not help the answer says so. Never a byte too few.
 
+use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use carrel_source::frame::MAX_DATA;
 use carrel_source::request::Purpose;
 use carrel_source::{Answer, Code, Failure, Head, Location};
-use futures::StreamExt;
+use futures::{FutureExt, Stream, StreamExt};
 use hdfs_native::HdfsError;
 use hdfs_native::file::FileReader;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -25,8 +26,12 @@ use crate::opened::Key;
 /// Ranges with less between them are read in one go; what lies between stays here.
 const GAP: u64 = 64 << 10;
 
-/// Pieces (packets of data nodes) that wait to be sent.
-const AHEAD: usize = 16;
+/// Pieces (packets of data nodes, often of 4 KiB only) that are there go on together, up to so many bytes: a wake-up and a system call for each
+/// would cost more than its deciphering.
+const TOGETHER: usize = 256 << 10;
+
+/// So many of these wait to be sent.
+const AHEAD: usize = 4;
 
 /// How often a file is looked up again after its blocks could not be read.
 const RETRIES: usize = 2;
@@ -41,7 +46,7 @@ pub(crate) struct Wanted {
 }
 
 /// Where answers go. A client that takes nothing for too long is given up.
-pub(crate) struct Out(BufWriter<OwnedWriteHalf>);
+pub(crate) struct Out(OwnedWriteHalf);
 
 /// Sends the ranges.
 pub(crate) async fn read(engine: &Engine, wanted: &Wanted, out: &mut Out) -> Result<(), Failure> {
@@ -147,28 +152,44 @@ async fn stream(
     let patience = engine.cluster.timeout();
     let user = engine.who.user.as_str();
     while *at < group.whole.end {
-        let piece = match timeout(patience, incoming.pieces.recv()).await {
-            Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
-            Ok(Some(Ok(_)) | None) => {
-                let text = format!("{} ends at byte {at} of {}", key.path, key.size);
-                return Err(Stopped::Cluster(Failure::new(Code::Corrupt, text).about(&key.path)));
-            }
-            Ok(Some(Err(error))) => return Err(Stopped::Cluster(failure::of(&error, user, &key.path))),
+        let pieces = match timeout(patience, incoming.pieces.recv()).await {
+            Ok(Some(pieces)) => pieces,
+            Ok(None) => return Err(too_short(key, *at)),
             Err(_) => return Err(Stopped::Cluster(failure::timed_out(&key.path, patience.as_secs()))),
         };
-        let from = *at;
-        *at += piece.len() as u64;
-        for part in group.parts(from, &piece) {
-            engine.files().count(&key.statement, part.len() as u64);
-            out.data(part).await.map_err(Stopped::Client)?;
+        let mut parts = Vec::with_capacity(pieces.len());
+        let mut stopped = None;
+        for piece in pieces {
+            match piece {
+                Ok(piece) if piece.is_empty() => stopped = Some(too_short(key, *at)),
+                Ok(piece) => {
+                    parts.extend(group.parts(*at, &piece));
+                    *at += piece.len() as u64;
+                    continue;
+                }
+                Err(error) => stopped = Some(Stopped::Cluster(failure::of(&error, user, &key.path))),
+            }
+            break;
+        }
+        engine.files().count(&key.statement, parts.iter().map(|part| part.len() as u64).sum());
+        out.data(parts).await.map_err(Stopped::Client)?;
+        if let Some(stopped) = stopped {
+            return Err(stopped);
         }
     }
     Ok(())
 }
 
+fn too_short(key: &Key, at: u64) -> Stopped {
+    let text = format!("{} ends at byte {at} of {}", key.path, key.size);
+    Stopped::Cluster(Failure::new(Code::Corrupt, text).about(&key.path))
+}
+
+type Piece = Result<Bytes, HdfsError>;
+
 /// Pieces of a file as they come in, some of them ahead of who takes them. Dropping it ends the reading.
 struct Incoming {
-    pieces: mpsc::Receiver<Result<Bytes, HdfsError>>,
+    pieces: mpsc::Receiver<Vec<Piece>>,
     _reading: AbortOnDropHandle<()>,
 }
 
@@ -181,14 +202,32 @@ fn fetch(engine: &Engine, reader: &Arc<FileReader>, range: Range<u64>) -> Result
     let (queue, pieces) = mpsc::channel(AHEAD);
     let reader = reader.clone();
     let reading = engine.cluster.spawn(async move {
-        let mut stream = std::pin::pin!(reader.read_range_stream(start, length));
-        while let Some(piece) = stream.next().await {
-            if queue.send(piece).await.is_err() {
+        let mut stream = std::pin::pin!(reader.read_range_stream(start, length).fuse());
+        while let Some(pieces) = together(&mut stream).await {
+            if queue.send(pieces).await.is_err() {
                 return;
             }
         }
     });
     Ok(Incoming { pieces, _reading: reading })
+}
+
+/// The next piece and those behind it that are there already, about [`TOGETHER`] bytes; none at the end.
+async fn together(stream: &mut (impl Stream<Item = Piece> + Unpin)) -> Option<Vec<Piece>> {
+    let mut pieces = vec![stream.next().await?];
+    let mut bytes = 0;
+    while let Some(Ok(piece)) = pieces.last() {
+        bytes += piece.len();
+        if bytes >= TOGETHER {
+            break;
+        }
+        match stream.next().now_or_never() {
+            Some(Some(piece)) => pieces.push(piece),
+            // the end is seen again by the next call
+            Some(None) | None => break,
+        }
+    }
+    Some(pieces)
 }
 
 /// Ranges that follow each other closely.
@@ -228,7 +267,7 @@ fn groups(ranges: &[(u64, u64)]) -> Vec<Group> {
 
 impl Out {
     pub(crate) fn new(stream: OwnedWriteHalf) -> Self {
-        Self(BufWriter::with_capacity(128 << 10, stream))
+        Self(stream)
     }
 
     /// Sends a frame.
@@ -236,27 +275,51 @@ impl Out {
         self.0.write_all(&answer.encode()).await.map_err(|error| gone(&error))
     }
 
-    /// Sends bytes, as many frames as that takes.
-    async fn data(&mut self, mut bytes: Bytes) -> Result<(), Failure> {
-        while bytes.has_remaining() {
-            let part = bytes.split_to(bytes.len().min(MAX_DATA));
-            let written = async {
-                self.0.write_all(&Head::of_data(part.len())).await?;
-                self.0.write_all(&part).await
-            };
-            written.await.map_err(|error| gone(&error))?;
+    /// Sends bytes, as few frames as that takes.
+    async fn data(&mut self, parts: Vec<Bytes>) -> Result<(), Failure> {
+        for frame in frames(parts) {
+            self.frame(&frame).await.map_err(|error| gone(&error))?;
         }
         Ok(())
     }
 
-    /// Sends the last frame and everything that waits.
-    pub(crate) async fn end(&mut self, answer: &Answer) -> Result<(), Failure> {
-        self.answer(answer).await?;
-        self.0.flush().await.map_err(|error| gone(&error))
+    /// One frame, from where its bytes lie.
+    async fn frame(&mut self, parts: &[Bytes]) -> io::Result<()> {
+        let head = Head::of_data(parts.iter().map(Bytes::len).sum());
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        slices.insert(0, IoSlice::new(&head));
+        let mut left = slices.as_mut_slice();
+        while !left.is_empty() {
+            match self.0.write_vectored(left).await? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                sent => IoSlice::advance_slices(&mut left, sent),
+            }
+        }
+        Ok(())
     }
 }
 
-fn gone(error: &std::io::Error) -> Failure {
+/// Parts in lots of at most [`MAX_DATA`] bytes, none of them empty.
+fn frames(parts: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let (mut frames, mut frame, mut room) = (Vec::new(), Vec::new(), MAX_DATA);
+    for mut part in parts {
+        while !part.is_empty() {
+            let now = part.split_to(part.len().min(room));
+            room -= now.len();
+            frame.push(now);
+            if room == 0 {
+                frames.push(std::mem::take(&mut frame));
+                room = MAX_DATA;
+            }
+        }
+    }
+    if !frame.is_empty() {
+        frames.push(frame);
+    }
+    frames
+}
+
+fn gone(error: &io::Error) -> Failure {
     Failure::new(Code::Internal, format!("the engine went away: {error}"))
 }
 
@@ -280,5 +343,32 @@ mod tests {
         let split = groups(&[(0, 4), (far, far + 1), (2, 3)]);
         let wholes: Vec<_> = split.into_iter().map(|group| group.whole).collect();
         assert_eq!(wholes, [0..4, far..far + 1, 2..3]);
+    }
+
+    #[test]
+    fn frames_keep_every_byte_and_their_bound() {
+        let lengths = |frames: Vec<Vec<Bytes>>| -> Vec<usize> {
+            frames.iter().map(|frame| frame.iter().map(Bytes::len).sum()).collect()
+        };
+        let of = |length: usize| Bytes::from(vec![7; length]);
+        assert_eq!(lengths(frames(vec![])), [0; 0]);
+        assert_eq!(lengths(frames(vec![of(3), of(0), of(4)])), [7]);
+        assert_eq!(lengths(frames(vec![of(MAX_DATA)])), [MAX_DATA]);
+        assert_eq!(lengths(frames(vec![of(1), of(2 * MAX_DATA + 5)])), [MAX_DATA, MAX_DATA, 6]);
+    }
+
+    #[tokio::test]
+    async fn pieces_that_are_there_go_together_until_it_is_enough_or_one_failed() {
+        let of = |length: usize| -> Piece { Ok(Bytes::from(vec![7; length])) };
+        let mut stream =
+            futures::stream::iter([of(5), of(TOGETHER), of(1), Err(HdfsError::ChecksumError), of(2)]);
+        let mut lots = Vec::new();
+        while let Some(pieces) = together(&mut stream).await {
+            lots.push(pieces.iter().map(Result::is_ok).collect::<Vec<_>>());
+        }
+        assert_eq!(lots, [vec![true, true], vec![true, false], vec![true]]);
+        // what has not come yet is not waited for
+        let mut slow = Box::pin(futures::stream::iter([of(5)]).chain(futures::stream::pending()));
+        assert_eq!(together(&mut slow).await.unwrap().len(), 1);
     }
 }
