@@ -4,7 +4,7 @@ mod sandbox;
 
 use crate::config::Config;
 use crate::settings;
-use crate::start::{Fatal, broker, folders, lock, privileges};
+use crate::start::{Fatal, broker, folders, lock, network, privileges};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +52,7 @@ pub fn run(config: Result<Config, Fatal>) -> ExitCode {
     disk(&mut r, &config);
     sandbox::check(&mut r, &config);
     hdfs(&mut r, &config);
+    network(&mut r, &config);
     if r.failed { ExitCode::from(69) } else { ExitCode::SUCCESS }
 }
 
@@ -62,6 +63,7 @@ fn programs(r: &mut Report, config: &Config) {
         ("carrel-shim", true),
         ("carrel-desk", true),
         ("carrel-broker", config.hdfs.config.is_some()),
+        ("carrel-proxy", !config.allow.is_empty()),
         ("carrel-kernel", false),
         ("carrel-engine", false),
     ] {
@@ -172,5 +174,16 @@ fn hdfs(r: &mut Report, config: &Config) {
     match broker::look(config) {
         Ok(said) => r.good("hdfs", &said),
         Err(e) => r.bad("hdfs", &e.message, "see [hdfs] in carrel.toml and docs/broker.md"),
+    }
+}
+
+/// Whether the proxy takes its list.
+fn network(r: &mut Report, config: &Config) {
+    if config.allow.is_empty() {
+        return;
+    }
+    match network::look(config) {
+        Ok(said) => r.good("network", &said),
+        Err(e) => r.bad("network", &e.message, "see [network] and [[allow]] in carrel.toml"),
     }
 }

@@ -262,7 +262,7 @@ fn list_jails(args: &Jails) -> Result<ExitCode, Fatal> {
     } else {
         for j in &jails {
             println!(
-                "{:<10} {:<24} {:<8} pid {:<8} uid {}",
+                "{:<12} {:<24} {:<8} pid {:<8} uid {}",
                 j.profile_word(),
                 j.user.to_string(),
                 j.kernelspec_word(),
@@ -284,6 +284,7 @@ trait Words {
 impl Words for carrel_spawnd::JailInfo {
     fn profile_word(&self) -> &'static str {
         match self.profile {
+            carrel_spawnd::Profile::Kernel if self.proxy => "kernel+proxy",
             carrel_spawnd::Profile::Kernel => "kernel",
             carrel_spawnd::Profile::Desk => "desk",
         }

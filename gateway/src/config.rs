@@ -6,6 +6,7 @@
 pub mod hdfs;
 pub mod keys;
 pub mod limits;
+pub mod network;
 pub mod text;
 
 use limits::{LimitRule, Limits};
@@ -87,6 +88,15 @@ pub struct Config {
     /// `[hdfs]`
     #[serde(default)]
     pub hdfs: hdfs::HdfsSettings,
+    /// `[network]`
+    #[serde(default)]
+    pub network: network::NetworkSettings,
+    /// `[[allow]]`
+    #[serde(default)]
+    pub allow: Vec<network::AllowRule>,
+    /// `[[profile]]`
+    #[serde(default, rename = "profile")]
+    pub profiles: Vec<network::ProfileSettings>,
     /// `[engine]`, handed to the engine, which checks the values.
     #[serde(default)]
     pub engine: toml::Table,
@@ -306,6 +316,9 @@ impl Config {
             limits: Limits::default(),
             limit_rules: Vec::new(),
             hdfs: hdfs::HdfsSettings::default(),
+            network: network::NetworkSettings::default(),
+            allow: Vec::new(),
+            profiles: Vec::new(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
             datasets: Vec::new(),
@@ -351,6 +364,7 @@ impl Config {
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
         limits::check(&self.limits, &self.limit_rules)?;
         self.hdfs.check()?;
+        network::check(&self.network, &self.allow, &self.profiles)?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
             return Err("gateway.user must be an ordinary user, not root".into());
         }

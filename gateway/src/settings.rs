@@ -1,9 +1,10 @@
 //! What spawnd and the engine are told: made from the configuration, once, before privileges are dropped.
 
-use crate::config::{Config, limits};
+use crate::config::{Config, limits, network};
+use crate::start::Fatal;
 use carrel_hub::UserName;
 use carrel_spawnd::settings::{Interrupt, Kernelspec};
-use carrel_spawnd::{BrokerSettings, Programs, Settings, SpecId};
+use carrel_spawnd::{AideSettings, KernelProfile, Programs, Settings, SpecId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +42,13 @@ fn short_key(path: &Path) -> String {
 }
 
 /// spawnd's settings.
-pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity, broker: Option<Identity>) -> Settings {
+pub fn spawnd(
+    config: &Config,
+    runtime: &Path,
+    gateway: Identity,
+    broker: Option<Identity>,
+    proxy: Option<Identity>,
+) -> Settings {
     let prefix = config.prefix();
     let bin = prefix.join("bin");
     let engine = bin.join("carrel-engine");
@@ -60,12 +67,20 @@ pub fn spawnd(config: &Config, runtime: &Path, gateway: Identity, broker: Option
     settings.kernelspecs = kernelspecs(&prefix);
     settings.datasets = datasets(config);
     settings.engine_config = Some(engine_config_path(config));
-    settings.broker = broker.map(|id| BrokerSettings {
+    settings.broker = broker.map(|id| AideSettings {
         program: bin.join("carrel-broker"),
         config: broker_config_path(config),
         uid: id.uid,
         gid: id.gid,
     });
+    settings.proxy = proxy.map(|id| AideSettings {
+        program: bin.join("carrel-proxy"),
+        config: proxy_config_path(config),
+        uid: id.uid,
+        gid: id.gid,
+    });
+    // It was checked when the configuration was read.
+    settings.profiles = network::profiles(&config.profiles).unwrap_or_default();
     let skeleton = prefix.join("share/skeleton");
     settings.skeleton = skeleton.is_dir().then_some(skeleton);
     // It was checked when the configuration was read.
@@ -81,7 +96,11 @@ pub fn kernelspecs(prefix: &Path) -> BTreeMap<SpecId, Kernelspec> {
         .filter_map(|folder| {
             let id: SpecId = folder.file_name().to_str()?.parse().ok()?;
             let text = fs::read_to_string(folder.path().join("kernel.json")).ok()?;
-            Some((id, kernelspec(prefix, &text)?))
+            let spec = kernelspec(prefix, &text);
+            if spec.is_none() {
+                tracing::warn!(kernelspec = %id, "this kernel.json is not understood (argv, or metadata.carrel.profile); the kernel is left out");
+            }
+            Some((id, spec?))
         })
         .collect()
 }
@@ -110,11 +129,16 @@ fn kernelspec(prefix: &Path, text: &str) -> Option<Kernelspec> {
     if paths.is_empty() {
         paths = own_paths(prefix, argv.first().map_or("", String::as_str));
     }
+    let profile = match json.pointer("/metadata/carrel/profile") {
+        Some(named) => serde_json::from_value(named.clone()).ok()?,
+        None => KernelProfile::Plain,
+    };
     Some(Kernelspec {
         argv,
         env: env.unwrap_or_default(),
         interrupt: if message { Interrupt::Message } else { Interrupt::Signal },
         paths,
+        profile,
     })
 }
 
@@ -184,6 +208,40 @@ pub fn broker_config(config: &Config) -> Option<String> {
     });
     out.insert("users".into(), toml::Table::from_iter(users).into());
     Some(format!("# Made by carrel from carrel.toml at every start; edit that file instead.\n{out}"))
+}
+
+/// Where the proxy's configuration is written.
+pub fn proxy_config_path(config: &Config) -> PathBuf {
+    config.state.join("proxy.toml")
+}
+
+/// Where the proxy writes down who reached what.
+pub fn journal_path(config: &Config) -> PathBuf {
+    config.state.join("network")
+}
+
+/// The proxy's configuration; none where nothing may be reached.
+pub fn proxy_config(config: &Config) -> Result<Option<String>, Fatal> {
+    if config.allow.is_empty() {
+        return Ok(None);
+    }
+    let network = &config.network;
+    let mut out = toml::Table::new();
+    let number = |n: u64| toml::Value::from(i64::try_from(n).unwrap_or(i64::MAX));
+    out.insert("journal".into(), journal_path(config).to_string_lossy().as_ref().into());
+    out.insert("ask".into(), network.ask.clone().into());
+    out.insert("connections".into(), network.connections.into());
+    out.insert("requests_per_minute".into(), network.requests_per_minute.into());
+    out.insert("traffic_per_hour".into(), number(network.traffic_per_hour));
+    out.insert("idle_seconds".into(), number(network.idle_seconds));
+    out.insert("connection_seconds".into(), number(network.connection_seconds));
+    let hosts = network.hosts.iter().map(|(name, addresses)| {
+        let addresses = addresses.iter().map(|address| address.to_string().into()).collect();
+        (name.clone(), toml::Value::Array(addresses))
+    });
+    out.insert("hosts".into(), toml::Table::from_iter(hosts).into());
+    out.insert("allow".into(), network::allow(&config.allow).map_err(Fatal::usage)?.into());
+    Ok(Some(format!("# Made by carrel from carrel.toml at every start; edit that file instead.\n{out}")))
 }
 
 /// Where the engine's configuration is written.

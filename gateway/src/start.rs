@@ -7,6 +7,7 @@ pub mod broker;
 pub mod folders;
 pub mod listen;
 pub mod lock;
+pub mod network;
 pub mod privileges;
 
 use crate::app::App;
@@ -126,7 +127,8 @@ pub fn prepare(config: &Config) -> Result<(Identity, PathBuf), Fatal> {
 fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fatal> {
     folders::write_engine_config(config)?;
     let broker = broker::prepare(config, me)?;
-    let wanted = settings::spawnd(config, runtime, me, broker);
+    let proxy = network::prepare(config, me)?;
+    let wanted = settings::spawnd(config, runtime, me, broker, proxy);
     let socket = wanted.socket();
     let print = folders::fingerprint(&wanted);
     if let Some(client) = Client::connect(&socket).ok().filter(|c| c.hello().is_ok()) {

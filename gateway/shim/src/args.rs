@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::kernel::Interrupt;
 use crate::log::Bounds;
+use crate::relay::Relay;
 
 /// What `--help` and a usage error show.
 pub(crate) const USAGE: &str =
@@ -12,6 +13,7 @@ The listening unix socket is descriptor 3.
   --cwd DIR            working directory of the kernel, relative to $HOME
   --runtime DIR        folder for ZeroMQ sockets and the connection file [/run/k]
   --scratch DIR        folder for messages that do not fit memory [/tmp]
+  --relay PORT:SOCKET  a port of loopback that leads to a unix socket
   --memory-log BYTES   messages kept in memory [4194304]
   --scratch-log BYTES  messages kept in the scratch file [268435456]";
 
@@ -21,6 +23,7 @@ pub(crate) struct Args {
     pub(crate) cwd: PathBuf,
     pub(crate) runtime: PathBuf,
     pub(crate) scratch: PathBuf,
+    pub(crate) relay: Option<Relay>,
     pub(crate) memory_log: usize,
     pub(crate) scratch_log: u64,
     pub(crate) argv: Vec<String>,
@@ -36,6 +39,7 @@ impl Args {
             cwd: PathBuf::new(),
             runtime: PathBuf::from("/run/k"),
             scratch: PathBuf::from("/tmp"),
+            relay: None,
             memory_log: 4 * 1024 * 1024,
             scratch_log: 256 * 1024 * 1024,
             argv: Vec::new(),
@@ -58,6 +62,7 @@ impl Args {
                 "--cwd" => parsed.cwd = relative(&value)?,
                 "--runtime" => parsed.runtime = PathBuf::from(value),
                 "--scratch" => parsed.scratch = PathBuf::from(value),
+                "--relay" => parsed.relay = Some(value.parse()?),
                 "--memory-log" => parsed.memory_log = usize::try_from(number()?).unwrap_or(usize::MAX),
                 "--scratch-log" => parsed.scratch_log = number()?,
                 _ => return Err(format!("unknown option {name:?}")),
@@ -112,6 +117,7 @@ mod tests {
             ("--interrupt signal --cwd ../b -- k", "without .."),
             ("--interrupt signal --cwd /etc -- k", "relative"),
             ("--interrupt signal --memory-log much -- k", "a number"),
+            ("--interrupt signal --relay 3128 -- k", "PORT:SOCKET"),
             ("--interrupt signal --colour red -- k", "unknown option"),
             ("--interrupt", "needs a value"),
         ] {

@@ -1,7 +1,7 @@
 //! `carrel-shim`: pid 1 of a kernel's jail. It starts the kernel, reaps orphans, bridges the kernel's ZeroMQ sockets to one unix
 //! socket, and numbers and keeps every message until the gateway acknowledged it.
 //!
-//! One thread. [`kernel::Supervisor`] owns the process, [`link::Link`] the ZeroMQ connections of one process,
+//! One thread (and one for [`relay`], where there is one). [`kernel::Supervisor`] owns the process, [`link::Link`] the ZeroMQ connections of one process,
 //! [`connection::serve`] runs once per connection of the gateway, and [`shared::Shared`] is what they have in common.
 
 mod args;
@@ -13,6 +13,7 @@ mod log;
 mod memory;
 mod outbox;
 mod output;
+mod relay;
 mod sessions;
 mod shared;
 mod zmtp;
@@ -70,6 +71,9 @@ fn fail(why: &std::io::Error) -> ExitCode {
 
 async fn run(args: Args) -> std::io::Result<()> {
     let listener = listener::take()?;
+    if let Some(relay) = args.relay.clone() {
+        relay.start()?;
+    }
     // As pid 1 orphans come by themselves; anywhere else they are asked for.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).ok();
     let own = format!("shim-{}", Uuid::new_v4().simple());

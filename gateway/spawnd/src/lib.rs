@@ -11,6 +11,7 @@ pub mod layers;
 pub mod limits;
 pub mod names;
 pub mod packet;
+pub mod profiles;
 pub mod protocol;
 pub mod settings;
 
@@ -18,8 +19,9 @@ pub use client::{Client, ClientError};
 pub use launch::{LaunchError, launch};
 pub use limits::{LimitTables, Limits, Together};
 pub use names::{GroupName, JailId, RelPath, SpecId, UserName};
+pub use profiles::{KernelProfile, ProfileRule};
 pub use protocol::{
     ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal,
     Reply, Request, ShutdownJails, Start, Started, Stats,
 };
-pub use settings::{BrokerSettings, Kernelspec, ModePreference, Programs, Settings};
+pub use settings::{AideSettings, Kernelspec, ModePreference, Programs, Settings};

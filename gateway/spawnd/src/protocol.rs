@@ -215,6 +215,9 @@ pub struct JailInfo {
     pub socket: PathBuf,
     /// Whether its engine runs now.
     pub engine: bool,
+    /// Whether it has a way to the proxy.
+    #[serde(default)]
+    pub proxy: bool,
 }
 
 /// Answer to [`Request::List`].

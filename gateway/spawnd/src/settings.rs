@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitTables;
 use crate::names::SpecId;
+use crate::profiles::{KernelProfile, ProfileRule};
 use crate::protocol::LayerName;
 
 /// Everything that spawnd needs to know. Start from [`Settings::new`]; the rest has working defaults.
@@ -49,7 +50,13 @@ pub struct Settings {
     pub engine_config: Option<PathBuf>,
     /// Reads the cluster for engines; without it they have no such socket.
     #[serde(default)]
-    pub broker: Option<BrokerSettings>,
+    pub broker: Option<AideSettings>,
+    /// Takes kernels of the profile `kernel+proxy` to the network; without it none of that profile starts.
+    #[serde(default)]
+    pub proxy: Option<AideSettings>,
+    /// Which kernels have which profile; the first rule that fits counts, before what the kernelspec says.
+    #[serde(default)]
+    pub profiles: Vec<ProfileRule>,
     /// Copied into a home when it is made.
     #[serde(default)]
     pub skeleton: Option<PathBuf>,
@@ -86,6 +93,8 @@ impl Settings {
             datasets: Vec::new(),
             engine_config: None,
             broker: None,
+            proxy: None,
+            profiles: Vec::new(),
             skeleton: None,
             limits: LimitTables::default(),
             max_jails: default_max_jails(),
@@ -127,11 +136,11 @@ pub struct Programs {
     pub engine: Option<PathBuf>,
 }
 
-/// How the broker is run.
+/// How the broker or the proxy is run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BrokerSettings {
-    /// `carrel-broker`.
+pub struct AideSettings {
+    /// `carrel-broker`, `carrel-proxy`.
     pub program: PathBuf,
     /// Its configuration.
     pub config: PathBuf,
@@ -156,6 +165,9 @@ pub struct Kernelspec {
     /// Folders (or files) of the host that this kernel sees, read-only, at the same path.
     #[serde(default)]
     pub paths: Vec<PathBuf>,
+    /// Which profile it has where no rule says otherwise.
+    #[serde(default)]
+    pub profile: KernelProfile,
 }
 
 /// Jupyter's two ways of interrupting a kernel.

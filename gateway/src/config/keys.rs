@@ -46,6 +46,20 @@ const TOGETHER: &[Key] = &[
     Key("disk_files", "", "Files in the home."),
 ];
 
+const NETWORK: &[Key] = &[
+    Key("user", "\"carrel-proxy\"", "The user that the proxy runs as when Carrel is started by root."),
+    Key(
+        "ask",
+        "\"\"",
+        "Whom those who were refused may ask; shown with the refusal. Empty: their administrator.",
+    ),
+    Key("connections", "64", "Connections of one user at once."),
+    Key("requests_per_minute", "1200", "Connections that one user may ask for in a minute, allowed or not."),
+    Key("traffic_per_hour", "\"20GiB\"", "Bytes of one user in an hour, both ways together; 0 is no bound."),
+    Key("idle_seconds", "300", "A connection that is silent for this long is closed."),
+    Key("connection_seconds", "43200", "A connection is closed after this long, whatever it does."),
+];
+
 /// All plain tables, in the order of the template.
 pub const TABLES: &[Table] = &[
     Table {
@@ -199,6 +213,16 @@ pub const TABLES: &[Table] = &[
         keys: &[],
     },
     Table {
+        name: "network",
+        about: "The proxy through which kernels of the profile kernel+proxy reach what [[allow]] lists; it runs if there is an [[allow]].",
+        keys: NETWORK,
+    },
+    Table {
+        name: "network.hosts",
+        about: "Addresses of names, in place of what the resolver says: \"pypi.internal\" = [\"10.1.2.3\"]. They may be private.",
+        keys: &[],
+    },
+    Table {
         name: "engine",
         about: "The data engine.",
         keys: &[
@@ -249,12 +273,14 @@ const LISTS: &[(&str, &[&str])] = &[
             "disk_files",
         ],
     ),
+    ("allow", &["hosts", "user", "group", "addresses"]),
+    ("profile", &["name", "kernel", "user", "group"]),
     ("catalog", &["name", "path", "description", "owner"]),
     ("dataset", &["name", "path", "format", "description", "owner"]),
 ];
 
 /// Tables whose keys are names that the administrator gives.
-const FREE: &[&str] = &["hdfs.users"];
+const FREE: &[&str] = &["hdfs.users", "network.hosts"];
 
 const LISTS_TEXT: &str = r#"
 # Bounds that a user or a group of the Hub has instead of those above, any number of times. Of several groups the most generous bound counts; a
@@ -264,6 +290,26 @@ const LISTS_TEXT: &str = r#"
 # group = "ml"                       # or user = "ada"
 # of = "kernel"                      # kernel, desk, engine or together
 # memory = "16GiB"
+#
+# Hosts that kernels of the profile kernel+proxy may reach, any number of times; without a port 443 is meant, ":*" is all ports. A name that leads to a
+# private, loopback, link-local or metadata address is refused unless `addresses` has its network, [network.hosts] gives it, or the address itself is
+# listed. A changed list holds, also for kernels that run, as soon as the gateway has been started again.
+#
+# [[allow]]
+# hosts = ["pypi.org", "files.pythonhosted.org", "*.anaconda.org", "deb.debian.org:80"]
+#
+# [[allow]]
+# group = "ml"                       # or user = "ada"; neither is everybody
+# hosts = ["*.corp.example:8443", "10.0.0.5:5432"]
+# addresses = ["10.0.0.0/8"]
+#
+# Which kernels have which profile: "kernel" (no network at all, the default) or "kernel+proxy". All that a rule names must fit; the first that fits counts,
+# before "metadata": {"carrel": {"profile": …}} in kernel.json. A kernel has the profile with which it was started.
+#
+# [[profile]]
+# name = "kernel+proxy"
+# kernel = "python3"                 # a kernelspec; without it every kernel
+# group = "ml"                       # or user = "ada"; neither is everybody
 #
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
 # Others are named here, any number of times:
@@ -326,7 +372,10 @@ pub fn document() -> String {
             let _ = writeln!(out, "| `{name}` | {default} | {} |", about.replace('|', "\\|"));
         }
     }
-    let _ = write!(out, "\n## `[[limit]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n");
+    let _ = write!(
+        out,
+        "\n## `[[limit]]`, `[[allow]]`, `[[profile]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n"
+    );
     out
 }
 

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 /// Writes the configuration and makes the audit's folder. Gives who the broker will be; none where no cluster is configured.
 pub fn prepare(config: &Config, gateway: Identity) -> Result<Option<Identity>, Fatal> {
     let Some(text) = settings::broker_config(config) else { return Ok(None) };
-    let id = identity(config, gateway)?;
+    let id = privileges::separate("hdfs.user", &config.hdfs.user, gateway)?;
     let audit = settings::audit_path(config);
     folders::folder(&audit, 0o700)?;
     if privileges::is_root() {
@@ -44,22 +44,6 @@ pub fn look(config: &Config) -> Result<String, Fatal> {
         Some(id) => ask(config, id),
         None => Ok("not configured".into()),
     }
-}
-
-fn identity(config: &Config, gateway: Identity) -> Result<Identity, Fatal> {
-    if !privileges::is_root() {
-        return Ok(gateway);
-    }
-    let user = &config.hdfs.user;
-    let id = privileges::existing(user).ok_or_else(|| {
-        Fatal::usage(format!(
-            "hdfs.user {user} does not exist; do: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
-        ))
-    })?;
-    if id.uid == 0 || id.uid == gateway.uid {
-        return Err(Fatal::usage("hdfs.user must be a user of its own: neither root nor gateway.user"));
-    }
-    Ok(id)
 }
 
 fn ask(config: &Config, id: Identity) -> Result<String, Fatal> {

@@ -33,8 +33,24 @@ pub fn identity(user: &str) -> Result<Identity, Fatal> {
 }
 
 /// A user that must exist.
-pub fn existing(user: &str) -> Option<Identity> {
+fn existing(user: &str) -> Option<Identity> {
     look_up(&fs::read_to_string("/etc/passwd").unwrap_or_default(), user)
+}
+
+/// Who a helper is to be that shares nothing with the gateway: for root a user of its own, which must exist; for anybody else oneself.
+pub fn separate(key: &str, user: &str, gateway: Identity) -> Result<Identity, Fatal> {
+    if !is_root() {
+        return Ok(gateway);
+    }
+    let id = existing(user).ok_or_else(|| {
+        Fatal::usage(format!(
+            "{key} {user} does not exist; do: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {user}"
+        ))
+    })?;
+    if id.uid == 0 || id.uid == gateway.uid {
+        return Err(Fatal::usage(format!("{key} must be a user of its own: neither root nor gateway.user")));
+    }
+    Ok(id)
 }
 
 fn look_up(passwd: &str, user: &str) -> Option<Identity> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gateway_spawnd::limits::JailKind;
 use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::settings::{Kernelspec, Settings};
-use gateway_spawnd::{Limits, Profile, Refusal, RelPath, UserName};
+use gateway_spawnd::{KernelProfile, Limits, Profile, Refusal, RelPath, UserName};
 
 /// Where our programs lie inside.
 pub(crate) const PROGRAMS: &str = "/opt/carrel/bin";
@@ -19,6 +19,9 @@ pub(crate) const SCRATCH: &str = "/scratch";
 pub(crate) const BROKER_FOLDER: &str = "/run/broker";
 /// Where a desk is told how its home stands.
 pub(crate) const TOLD_FOLDER: &str = "/run/told";
+/// Where a kernel finds the proxy, and the port of its own loopback that leads there.
+pub(crate) const PROXY_FOLDER: &str = "/run/proxy";
+const PROXY_PORT: u16 = 3128;
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
 
@@ -82,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) engine: bool,
     /// Whether an engine has a broker to ask.
     pub(crate) broker: bool,
+    /// Whether a kernel has a way to the proxy.
+    pub(crate) proxy: bool,
 }
 
 /// Where things are: fixed inside a private root, host paths in `degraded` mode.
@@ -93,6 +98,7 @@ pub(crate) struct Places {
     pub(crate) scratch: PathBuf,
     pub(crate) broker: PathBuf,
     pub(crate) told: PathBuf,
+    pub(crate) proxy: PathBuf,
     pub(crate) engine_config: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) desk: PathBuf,
@@ -110,6 +116,7 @@ impl Places {
             scratch: SCRATCH.into(),
             broker: BROKER_FOLDER.into(),
             told: TOLD_FOLDER.into(),
+            proxy: PROXY_FOLDER.into(),
             engine_config: ENGINE_CONFIG.into(),
             shim: program("carrel-shim"),
             desk: program("carrel-desk"),
@@ -126,6 +133,7 @@ impl Places {
             scratch: settings.state.join("scratch").join(id),
             broker: jail.join("broker"),
             told: jail.join("told"),
+            proxy: jail.join("proxy"),
             engine_config: settings.engine_config.clone().unwrap_or_default(),
             shim: settings.programs.shim.clone(),
             desk: settings.programs.desk.clone(),
@@ -147,6 +155,7 @@ pub(crate) struct Whose {
 pub(crate) fn kernel(
     settings: &Settings,
     spec: &Kernelspec,
+    profile: KernelProfile,
     places: &Places,
     whose: Whose,
     cwd: &RelPath,
@@ -160,10 +169,16 @@ pub(crate) fn kernel(
         spec.interrupt.as_str().into(),
         "--cwd".into(),
         cwd.to_string(),
-        "--".into(),
     ];
-    argv.extend(spec.argv.iter().cloned());
     let mut env = common(places, &whose.user);
+    let proxy = profile == KernelProfile::Proxy;
+    if proxy {
+        let socket = text(&places.proxy.join("proxy.sock"));
+        argv.extend(["--relay".into(), format!("{PROXY_PORT}:{socket}")]);
+        env.extend(proxy_environment());
+    }
+    argv.push("--".into());
+    argv.extend(spec.argv.iter().cloned());
     env.push(("JUPYTER_RUNTIME_DIR".into(), text(&places.kernel)));
     let engine = settings.programs.engine.is_some();
     if engine {
@@ -176,7 +191,7 @@ pub(crate) fn kernel(
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }
-    Ok(Plan { engine, ..plan(Kind::Kernel, whose, argv, env) })
+    Ok(Plan { engine, proxy, ..plan(Kind::Kernel, whose, argv, env) })
 }
 
 /// A user's desk.
@@ -207,7 +222,18 @@ pub(crate) fn engine(settings: &Settings, places: &Places, whose: Whose) -> Plan
 
 fn plan(kind: Kind, whose: Whose, argv: Vec<String>, env: Vec<(String, String)>) -> Plan {
     let Whose { user, uid, gid, limits } = whose;
-    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false }
+    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false, proxy: false }
+}
+
+/// As programs look for it: curl takes some names in small letters only, others take the large ones.
+fn proxy_environment() -> impl Iterator<Item = (String, String)> {
+    let address = format!("http://127.0.0.1:{PROXY_PORT}");
+    let own = "localhost,127.0.0.1,::1".to_owned();
+    let with =
+        [("HTTP_PROXY", &address), ("HTTPS_PROXY", &address), ("ALL_PROXY", &address), ("NO_PROXY", &own)];
+    let both =
+        with.map(|(name, value)| [(name.to_owned(), value.clone()), (name.to_lowercase(), value.clone())]);
+    both.into_iter().flatten()
 }
 
 fn common(places: &Places, user: &UserName) -> Vec<(String, String)> {
@@ -230,7 +256,7 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use gateway_spawnd::settings::Interrupt;
-    use gateway_spawnd::{BrokerSettings, Programs};
+    use gateway_spawnd::{AideSettings, Programs};
 
     use super::*;
 
@@ -255,10 +281,13 @@ mod tests {
             argv: vec!["python3".into(), "--cwd".into(), "{connection_file}".into()],
             env: [("LANG".to_owned(), "de_DE.UTF-8".to_owned())].into(),
             interrupt: Interrupt::Message,
-            paths: vec![],
+            ..Kernelspec::default()
         };
         let cwd = "a/b".parse().unwrap();
-        let plan = kernel(&settings(), &spec, &Places::inside(&user), whose(&user), &cwd).unwrap();
+        let start = |spec: &Kernelspec, profile| {
+            kernel(&settings(), spec, profile, &Places::inside(&user), whose(&user), &cwd)
+        };
+        let plan = start(&spec, KernelProfile::Plain).unwrap();
         assert_eq!(
             plan.argv,
             [
@@ -277,9 +306,14 @@ mod tests {
         assert_eq!(value(&plan, "LANG"), Some("de_DE.UTF-8"));
         assert_eq!(value(&plan, "CARREL_ENGINE"), Some("grpc+unix:///run/engine/engine.sock"));
         assert_eq!(plan.env.iter().filter(|(name, _)| name == "LANG").count(), 1);
-        assert!(
-            kernel(&settings(), &Kernelspec::default(), &Places::inside(&user), whose(&user), &cwd).is_err()
-        );
+        assert_eq!((value(&plan, "HTTPS_PROXY"), plan.proxy), (None, false));
+        assert!(start(&Kernelspec::default(), KernelProfile::Plain).is_err());
+        let plan = start(&spec, KernelProfile::Proxy).unwrap();
+        assert_eq!(plan.argv[5..8], ["--relay", "3128:/run/proxy/proxy.sock", "--"]);
+        for name in ["HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+            assert_eq!(value(&plan, name), Some("http://127.0.0.1:3128"), "{name}");
+        }
+        assert_eq!(value(&plan, "no_proxy"), Some("localhost,127.0.0.1,::1"));
     }
 
     #[test]
@@ -301,7 +335,7 @@ mod tests {
                 "/scratch"
             ]
         );
-        let broker = BrokerSettings { program: "/p/broker".into(), config: "/c".into(), uid: 7, gid: 7 };
+        let broker = AideSettings { program: "/p/broker".into(), config: "/c".into(), uid: 7, gid: 7 };
         let settings_with = Settings { broker: Some(broker), ..settings() };
         let engine = super::engine(&settings_with, &places, whose(&user));
         assert_eq!(engine.argv[6..], ["--broker", "/run/broker/broker.sock"]);

@@ -287,6 +287,9 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
     if plan.kind == Kind::Desk {
         rules.push((places.told.clone(), Use::Read));
     }
+    if plan.proxy {
+        rules.push((places.proxy.clone(), Use::Read));
+    }
     rules.push(("/proc".into(), Use::Read));
     if order.view.is_some() {
         let own = [("/", Use::List), ("/dev", Use::Device), ("/dev/shm", Use::Write), ("/tmp", Use::Write)];

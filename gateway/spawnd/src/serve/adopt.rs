@@ -1,4 +1,4 @@
-//! Jails that outlived the spawnd that started them are taken over; what is left of others is ended.
+//! Jails that outlived the spawnd that started them are taken over; what is left of others, and of those that have ended, is removed.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -10,14 +10,15 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::broker::Door;
+use super::aide::{Aide, Door};
 use super::build::log_pipe;
 use super::engine::Engine;
 use super::jails::{Jail, Running};
 use super::record::{Former, Record, Recorded};
 use super::watch::MemoryWatch;
-use super::{KEPT_BROKER, KEPT_ENGINE, Server};
+use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
+use crate::host::folders::remove_tree;
 use crate::host::internal;
 use crate::jail::plan::Kind;
 use crate::jail::start::Process;
@@ -28,6 +29,7 @@ use crate::log;
 struct Sockets {
     engine: Option<OwnedFd>,
     broker: Option<OwnedFd>,
+    proxy: Option<OwnedFd>,
 }
 
 impl Server {
@@ -38,7 +40,11 @@ impl Server {
             self.meet_user(&record.user, &record.groups);
             self.hold_home(&record.user, record.uid);
             let mut kept = |what: &str| held.remove(&format!("{what}{id}")).map(|held| held.fd);
-            let sockets = Sockets { engine: kept(KEPT_ENGINE), broker: kept(KEPT_BROKER) };
+            let sockets = Sockets {
+                engine: kept(KEPT_ENGINE),
+                broker: kept(Aide::Broker.kept()),
+                proxy: kept(Aide::Proxy.kept()),
+            };
             match self.take_over(&id, record, main, engine, sockets) {
                 Ok(jail) => {
                     log::info(
@@ -110,12 +116,22 @@ impl Server {
                 let mut engine = Engine { listener, running: process, ..Engine::new(kept, scratch) };
                 engine.listen(ids)?;
                 if self.settings.broker.is_some() {
-                    let door = Door::open(&folder, ids, sockets.broker)?;
+                    let door = Door::open(Aide::Broker, &folder, ids, sockets.broker)?;
                     // The broker that starts with us is told of engines that run.
                     engine.door = Some(Door { told: engine.running.is_some(), ..door });
                 }
                 engine.keep(&self.keeper, id);
                 Some(engine)
+            }
+        };
+        let door = match open(&folder, Aide::Proxy.as_str()) {
+            Err(Errno::NOENT) => None,
+            _ => {
+                let ids = (record.uid, record.gid);
+                // The proxy that starts with us is told of kernels that run.
+                let door = Door { told: true, ..Door::open(Aide::Proxy, &folder, ids, sockets.proxy)? };
+                door.keep(&self.keeper, id);
+                Some(door)
             }
         };
         let mut jail = Jail {
@@ -132,6 +148,7 @@ impl Server {
             folder,
             main,
             engine,
+            door,
             wall: own.wall_seconds.map(Duration::from_secs),
             ending: false,
             reason: None,
@@ -144,5 +161,17 @@ impl Server {
             jail.kill(None);
         }
         Ok(jail)
+    }
+
+    /// Takes its sockets back.
+    pub(crate) fn forget_kept(&self, id: &JailId) {
+        for kept in [KEPT_ENGINE, Aide::Broker.kept(), Aide::Proxy.kept()] {
+            self.keeper.forget(&format!("{kept}{id}"));
+        }
+    }
+
+    pub(crate) fn remove_folders(&self, id: &JailId) {
+        remove_tree(&self.folders.jails, id.as_str());
+        remove_tree(&self.folders.scratch, id.as_str());
     }
 }

@@ -3,15 +3,19 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use gateway_spawnd::profiles::profile_of;
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::{Exited, LayerName, LayerReport, Mode, Profile, Refusal, Start, Started, UserName};
+use gateway_spawnd::{
+    Exited, KernelProfile, LayerName, LayerReport, LayerState, Mode, Profile, Refusal, Settings, Start,
+    Started, UserName,
+};
 use rustix::fs::{Mode as Bits, OFlags, mkfifoat, openat};
 use rustix::io::Errno;
 use rustix::net::SocketType;
 use serde_json::json;
 
 use super::Server;
-use super::broker::Door;
+use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::homes::{self, TOLD};
 use super::jails::{Jail, Running, cgroup_leaf, places};
@@ -21,7 +25,7 @@ use super::workshop::listening;
 use crate::host::folders::{make_folder, me, remove_tree};
 use crate::host::{home, internal};
 use crate::jail::plan::{self, Kind, Whose};
-use crate::jail::start::{self, Order};
+use crate::jail::start::{self, Order, Workshop};
 use crate::jail::trees::Tree;
 use crate::log;
 
@@ -125,7 +129,7 @@ impl Server {
             let mut engine = Engine::new(engine, scratch);
             engine.listen(ids)?;
             if settings.broker.is_some() {
-                engine.door = Some(Door::open(&folder, ids, None)?);
+                engine.door = Some(Door::open(Aide::Broker, &folder, ids, None)?);
             }
             engine.keep(keeper, &id);
             Some(engine)
@@ -139,12 +143,24 @@ impl Server {
                     .map_err(|error| internal("telling the desk its bounds", &error))?;
             }
         }
+        let kernel_profile = match (&kernelspec, spec) {
+            (Some(name), Some(spec)) => profile_of(&settings.profiles, (name, spec), &user, &groups),
+            _ => KernelProfile::Plain,
+        };
+        let door = if kernel_profile == KernelProfile::Proxy {
+            admit_proxy(settings, shop)?;
+            let door = Door::open(Aide::Proxy, &folder, ids, None)?;
+            door.keep(keeper, &id);
+            Some(door)
+        } else {
+            None
+        };
         let places = places(shop.mode, settings, folders, &user, &id);
         let limits = settings.limits.of_jail(Kind::from(profile).of(), &user, &groups);
         let wall = limits.wall_seconds.map(Duration::from_secs);
         let whose = Whose { user: user.clone(), uid: ids.0, gid: ids.1, limits };
         let plan = match spec {
-            Some(spec) => plan::kernel(settings, spec, &places, whose, &cwd)?,
+            Some(spec) => plan::kernel(settings, spec, kernel_profile, &places, whose, &cwd)?,
             None => plan::desk(&places, whose),
         };
         let mut readable = settings.system.clone();
@@ -158,6 +174,9 @@ impl Server {
             }
             if let Some(engine) = &engine {
                 trees.push(Tree::sealed(&engine.folder, &places.engine)?);
+            }
+            if let Some(door) = &door {
+                trees.push(Tree::sealed(&door.folder, &places.proxy)?);
             }
         }
         if view.is_some() && profile == Profile::Desk {
@@ -200,6 +219,7 @@ impl Server {
             folder,
             main: None,
             engine,
+            door,
             wall,
             ending: false,
             reason: None,
@@ -229,11 +249,14 @@ impl Server {
             layers: jail.layers.clone(),
             socket: jail.socket.clone(),
         };
-        let jail = self.jails.entry(id).or_insert(jail);
+        self.jails.insert(id.clone(), jail);
+        self.tell(Aide::Proxy, &id);
         match for_client {
             Ok(pidfd) => Ok((started, pidfd)),
             Err(refusal) => {
-                jail.kill(None);
+                if let Some(jail) = self.jails.get_mut(&id) {
+                    jail.kill(None);
+                }
                 Err(refusal)
             }
         }
@@ -245,6 +268,20 @@ impl Server {
         let uid = table.get(&self.folders.private, user, home::owner(&self.folders.homes, user))?;
         Ok((uid, uid))
     }
+}
+
+/// Whether a kernel can have a way to the proxy here.
+fn admit_proxy(settings: &Settings, shop: &Workshop) -> Result<(), Refusal> {
+    if settings.proxy.is_none() {
+        let text = "this kernel has the profile kernel+proxy, but nothing says what may be reached; an administrator adds [[allow]] to carrel.toml";
+        return Err(Refusal::new(ErrorCode::Refused, text));
+    }
+    // Without a loopback of its own everybody on the host could pass through its port.
+    if !shop.given.get(&LayerName::Net).is_some_and(LayerState::is_on) {
+        let text = "the profile kernel+proxy needs the layer net, which this host does not give";
+        return Err(Refusal::new(ErrorCode::Refused, text));
+    }
+    Ok(())
 }
 
 /// A pipe with a name in the jail's folder, which the next spawnd opens again. Each end can read and write, so that neither side ever finds

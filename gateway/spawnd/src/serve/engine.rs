@@ -8,7 +8,7 @@ use gateway_spawnd::{JailId, LayerName, Refusal};
 use rustix::net::SocketType;
 use serde_json::json;
 
-use super::broker::Door;
+use super::aide::{Aide, Door};
 use super::build::log_pipe;
 use super::jails::{Running, cgroup_leaf, places};
 use super::users::User;
@@ -186,7 +186,7 @@ impl Server {
         if let Some(engine) = &mut jail.engine {
             engine.running = Some(Running::new(process, group, log, watch, Instant::now()));
         }
-        self.tell_broker(id);
+        self.tell(Aide::Broker, id);
         Ok(())
     }
 }

@@ -14,13 +14,14 @@ use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::json;
 
+use super::Server;
+use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
 use super::watch::MemoryWatch;
-use super::{KEPT_BROKER, KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
-use crate::host::folders::{Folders, remove_tree};
+use crate::host::folders::Folders;
 use crate::host::process::{self, End};
 use crate::jail::plan::Places;
 use crate::jail::start::{self, Process};
@@ -124,6 +125,8 @@ pub(crate) struct Jail {
     pub(crate) folder: OwnedFd,
     pub(crate) main: Option<Running>,
     pub(crate) engine: Option<Engine>,
+    /// The way to the proxy, if it has one.
+    pub(crate) door: Option<Door>,
     /// How long it may live, from its birth.
     pub(crate) wall: Option<Duration>,
     /// Told to end, or ended; and why, if spawnd did.
@@ -194,6 +197,7 @@ impl Jail {
             layers: self.layers.clone(),
             socket: self.socket.clone(),
             engine: self.engine.as_ref().is_some_and(|engine| engine.running.is_some()),
+            proxy: self.door.is_some(),
         }
     }
 
@@ -343,12 +347,13 @@ impl Server {
             if !jail.graves.is_empty() {
                 log::warn("cgroup.busy", json!({ "id": id }));
             }
-            self.forget_at_broker(&id, &jail);
+            self.forget_at(Aide::Broker, &id, &jail);
+            self.forget_at(Aide::Proxy, &id, &jail);
             self.remove_folders(&id);
             let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
-            if jail.engine.is_some() {
+            if jail.engine.is_some() || jail.door.is_some() {
                 self.forget_kept(&id);
             }
             drop(jail);
@@ -356,18 +361,6 @@ impl Server {
             self.exits.add(id, exited);
             self.tell_waiters(waiters);
         }
-    }
-
-    /// Takes the sockets of its engine back.
-    pub(crate) fn forget_kept(&self, id: &JailId) {
-        for kept in [KEPT_ENGINE, KEPT_BROKER] {
-            self.keeper.forget(&format!("{kept}{id}"));
-        }
-    }
-
-    pub(crate) fn remove_folders(&self, id: &JailId) {
-        remove_tree(&self.folders.jails, id.as_str());
-        remove_tree(&self.folders.scratch, id.as_str());
     }
 }
 

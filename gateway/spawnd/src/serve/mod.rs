@@ -1,8 +1,8 @@
 //! The one loop: control socket, clients, ends of processes, engines to wake, what jails say.
 
 pub(crate) mod adopt;
+pub(crate) mod aide;
 pub(crate) mod bounds;
-pub(crate) mod broker;
 pub(crate) mod build;
 pub(crate) mod disk;
 pub(crate) mod engine;
@@ -40,7 +40,7 @@ use crate::jail::start::Workshop;
 use crate::keeper::{Held, Keeper};
 use crate::log;
 use crate::sys::Signals;
-use broker::Broker;
+use aide::{Aide, Aides};
 use jails::{Jail, Which};
 use store::{Exits, FdStore};
 use users::User;
@@ -49,11 +49,10 @@ use workshop::Views;
 /// The most connections to the control socket.
 const MAX_CLIENTS: usize = 64;
 
-/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is or whose engine's at the broker, bounds
+/// In the keeper: before the tags of gateways' descriptors, before the ids of jails whose engine's socket it is (those at broker and proxy: `aide.rs`), bounds
 /// that are no longer those of the settings, and spawnd's user namespace.
 pub(crate) const KEPT_FD: &str = "fd/";
 pub(crate) const KEPT_ENGINE: &str = "engine/";
-pub(crate) const KEPT_BROKER: &str = "broker/";
 pub(crate) const KEPT_LIMITS: &str = "limits";
 pub(crate) const KEPT_NAMESPACE: &str = "namespace";
 
@@ -79,7 +78,7 @@ pub(crate) struct Server {
     pub(crate) jails: BTreeMap<JailId, Jail>,
     /// Whose jails these are.
     pub(crate) users: BTreeMap<UserName, User>,
-    pub(crate) broker: Broker,
+    pub(crate) aides: Aides,
     /// The count of homes.
     pub(crate) disk: disk::Watch,
     pub(crate) exits: Exits,
@@ -113,8 +112,8 @@ enum Token {
     Ended(JailId, Which),
     Said(JailId, Which),
     Wake(JailId),
-    BrokerEnded,
-    BrokerSaid,
+    AideEnded(Aide),
+    AideSaid(Aide),
     Counted,
 }
 
@@ -128,7 +127,7 @@ impl Server {
             if (self.draining || self.stopping) && self.jails.is_empty() {
                 break;
             }
-            self.keep_broker(Instant::now());
+            self.keep_aides(Instant::now());
             self.count_homes(Instant::now());
             for token in self.wait()? {
                 match token {
@@ -139,13 +138,13 @@ impl Server {
                     Token::Ended(id, which) => self.ended(&id, which),
                     Token::Said(id, which) => self.said(&id, which),
                     Token::Wake(id) => self.wake_engine(&id),
-                    Token::BrokerEnded => self.broker_ended(Instant::now()),
-                    Token::BrokerSaid => self.broker_said(),
+                    Token::AideEnded(aide) => self.aide_ended(aide, Instant::now()),
+                    Token::AideSaid(aide) => self.aide_said(aide),
                     Token::Counted => self.counted(Instant::now()),
                 }
             }
         }
-        self.end_broker();
+        self.end_aides();
         // The lock stays: removing it could let two successors in.
         let _ = std::fs::remove_file(self.settings.socket());
         log::info("end", json!({}));
@@ -166,17 +165,17 @@ impl Server {
             tokens.push(Token::Peer(*pid));
             fds.push(PollFd::new(pidfd, PollFlags::IN));
         }
-        if let Some(running) = &self.broker.running {
-            tokens.push(Token::BrokerEnded);
+        for (aide, running) in self.aides.running() {
+            tokens.push(Token::AideEnded(aide));
             fds.push(PollFd::new(&running.process.pidfd, PollFlags::IN));
-            tokens.push(Token::BrokerSaid);
+            tokens.push(Token::AideSaid(aide));
             fds.push(PollFd::new(&running.log, PollFlags::IN));
         }
         if let Some(counting) = self.counting() {
             tokens.push(Token::Counted);
             fds.push(PollFd::new(counting, PollFlags::IN));
         }
-        patience = [self.broker_due(now), self.count_due(now)].into_iter().flatten().min();
+        patience = [self.aides_due(now), self.count_due(now)].into_iter().flatten().min();
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
                 if process.unreaped.is_none() {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use gateway_spawnd::settings::Settings;
+use gateway_spawnd::settings::{AideSettings, Settings};
 use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId};
 use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, unlinkat};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use rustix::process::{DumpableBehavior, Gid, Uid, geteuid, set_dumpable_behavior, umask};
 use serde_json::json;
 
-use super::broker::Broker;
+use super::aide::Aides;
 use super::store::{Exits, FdStore};
 use super::{KEPT_NAMESPACE, Server, bounds, record};
 use crate::host::cgroup::Cgroups;
@@ -98,7 +98,7 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
         peers: BTreeMap::new(),
         jails: BTreeMap::new(),
         users: BTreeMap::new(),
-        broker: Broker::default(),
+        aides: Aides::default(),
         disk: super::disk::Watch::default(),
         exits: Exits::default(),
         store: FdStore::default(),
@@ -113,9 +113,16 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
 
 /// What would only show at the first start otherwise, and what others could use to get into jails.
 fn check(settings: &Settings) -> Result<(), Refusal> {
-    let Settings { programs, broker, .. } = settings;
-    let broker = broker.as_ref().map(|broker| &broker.program);
-    let all = [Some(&programs.shim), Some(&programs.desk), programs.engine.as_ref(), broker];
+    let Settings { programs, broker, proxy, .. } = settings;
+    let aide = |aide: &Option<AideSettings>| aide.as_ref().map(|aide| aide.program.clone());
+    let (broker, proxy) = (aide(broker), aide(proxy));
+    let all = [
+        Some(&programs.shim),
+        Some(&programs.desk),
+        programs.engine.as_ref(),
+        broker.as_ref(),
+        proxy.as_ref(),
+    ];
     for program in all.into_iter().flatten() {
         if !program.is_absolute() || !program.is_file() {
             return Err(refused(format!("program {} is not there", program.display())));

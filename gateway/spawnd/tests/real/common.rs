@@ -112,7 +112,7 @@ pub(crate) fn prepare(who: As) -> (tempfile::TempDir, Settings) {
         argv: vec!["true".into()],
         env: BTreeMap::new(),
         interrupt: Interrupt::Signal,
-        paths: vec![],
+        ..Kernelspec::default()
     };
     settings.kernelspecs.insert("py".parse().unwrap(), spec);
     settings.limits.kernel =

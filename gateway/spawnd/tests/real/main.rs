@@ -10,6 +10,8 @@ mod leftovers;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod service;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 
 use crate::common::{As, Spawnd, eventually, id, names, possible, processes};
-use gateway_spawnd::{BrokerSettings, ErrorCode, LayerName, LayerState, Profile, Start};
+use gateway_spawnd::{AideSettings, ErrorCode, LayerName, LayerState, Profile, Start};
 
 const MODES: [As; 2] = [As::Root, As::Ordinary];
 
@@ -247,13 +247,13 @@ fn code(error: gateway_spawnd::ClientError) -> ErrorCode {
 }
 
 /// As an operator would: `kill -9`.
-fn unsafe_kill(pid: i32) -> i32 {
+pub(crate) fn unsafe_kill(pid: i32) -> i32 {
     let done = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     done.code().unwrap()
 }
 
 /// Runs, and is not just waiting to be reaped.
-fn alive(pid: i32) -> bool {
+pub(crate) fn alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X']))
 }
@@ -270,7 +270,7 @@ fn an_engine_finds_its_broker_again_whoever_of_the_three_was_killed() {
             fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
             let (uid, gid) = (crate::common::ORDINARY, crate::common::ORDINARY);
             let (program, config) = (root.join("bin/broker"), root.join("engine.toml"));
-            settings.broker = Some(BrokerSettings { program, config, uid, gid });
+            settings.broker = Some(AideSettings { program, config, uid, gid });
         });
         spawnd.kernel("ada", "k-1");
         spawnd.kernel("bob", "k-2");
