@@ -1,5 +1,10 @@
 //! The built `carrel-shim` with a relay: bytes go both ways, half-closed connections go on, and whoever serves the socket may be away for a while.
-#![expect(clippy::unwrap_used, reason = "tests: what fails here is the finding")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests: what fails here is the finding"
+)]
 
 #[expect(dead_code, reason = "shared with the other tests")]
 mod harness;
