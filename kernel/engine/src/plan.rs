@@ -4,6 +4,7 @@
 pub mod asof;
 pub mod dates;
 pub mod exclude;
+pub mod floats;
 pub mod groups;
 pub mod limits;
 pub mod sample;
@@ -17,7 +18,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 /// Rewrites a plan and the queries inside its expressions.
 pub fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = marks(plan)?;
-    unnest::unnest(plan)
+    floats::rewrite(unnest::unnest(plan)?)
 }
 
 /// What the syntax tree's rewrite marked for the plan.
