@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import wait_until
+from harness import Carrel, wait_until
 
 ASK = "the platform team"
 
@@ -37,12 +37,11 @@ def web():
 
 @pytest.fixture(scope="module")
 def networked(web):
-    from conftest import with_people
-    from harness import Carrel
-
     if os.geteuid() == 0 and subprocess.run(["getent", "passwd", "carrel-proxy"], stdout=subprocess.DEVNULL).returncode != 0:
         subprocess.run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "carrel-proxy"], check=True)
-    carrel = with_people(Carrel("networked"))
+    carrel = Carrel("networked")
+    for user, admin in {"root-admin": True, "ada": False, "bob": False}.items():
+        carrel.add_user(user, "long-password-1", admin=admin)
     carrel.set_config("network", ask=ASK)
     carrel.set_config("network.hosts", **{"files": ["127.0.0.1"], "ml-files": ["127.0.0.1"]})
     carrel.edit_config(f"""
