@@ -44,7 +44,7 @@ def test_plots_are_drawn_in_both_themes(carrel, ada, notebook):
         outside, wrong = [], []
         page.on("request", lambda r: outside.append(r.url) if not r.url.startswith((carrel.url, "data:", "blob:")) else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"{carrel.url}/user/ada/lab/tree/{notebook}")
+        page.goto(f"{carrel.url}/user/ada/lab/workspaces/plots/tree/{notebook}")
         page.get_by_label(re.compile("user", re.I)).fill("ada")
         page.get_by_label(re.compile("^password", re.I)).fill("ada-pass-12")
         page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
