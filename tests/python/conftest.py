@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import time
 
 import pytest
 from jupyter_client.manager import KernelManager
@@ -17,6 +18,15 @@ def running():
     engine = engines.Engine(engines.demo_data())
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def interrupting(running):
+    """For tests that stop heavy statements: an engine whose stopped work goes on for 0.8 s ends itself. In a jail the next connection starts it; here nobody would."""
+    yield
+    time.sleep(1.5)
+    if running.process.poll() is not None:
+        running.start()
 
 
 @pytest.fixture

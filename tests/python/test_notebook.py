@@ -28,7 +28,7 @@ def test_a_mistake_shows_four_lines_and_no_stack(notebook, ran):
     assert ran(notebook, "%%carrel 1x\nSELECT 1").reply["ename"] == "UsageError"
 
 
-def test_progress_is_one_output_and_an_interrupt_ends_it(notebook, ran):
+def test_progress_is_one_output_and_an_interrupt_ends_it(interrupting, notebook, ran):
     request = notebook.execute(f"%carrel {HEAVY}")
     while True:
         message = notebook.get_iopub_msg(timeout=30)
@@ -48,9 +48,7 @@ def test_progress_is_one_output_and_an_interrupt_ends_it(notebook, ran):
     assert cell.reply["ename"] == "Cancelled" and len(cell.reply["traceback"]) == 1
 
 
-def test_a_bar_becomes_the_line_of_its_result(notebook, ran, running):
-    if running.process.poll() is not None:
-        running.start()
+def test_a_bar_becomes_the_line_of_its_result(notebook, ran):
     ran(notebook, "import carrel.statements as s\ns.PATIENCE = s.BETWEEN = 0.02")
     cell = ran(notebook, "rows = %carrel SELECT count(DISTINCT l_comment || l_shipdate) AS n FROM tpch.lineitem")
     assert cell.reply["status"] == "ok"
@@ -97,7 +95,7 @@ def test_the_panel_is_answered(notebook, running):
     assert panel.ask(id=7, op="cancel", of=99) == {"id": 7, "cancelled": False}
 
 
-def test_a_question_of_the_panel_can_be_withdrawn(notebook, ran, running):
+def test_a_question_of_the_panel_can_be_withdrawn(interrupting, notebook, ran, running):
     if running.process.poll() is not None:
         running.start()
     wide = "CREATE OR REPLACE VIEW wide AS SELECT a.value AS x FROM generate_series(1, 300000) AS a(value) JOIN generate_series(1, 300000) AS b(value) ON a.value % 7 < b.value % 5"
