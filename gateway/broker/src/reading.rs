@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use carrel_source::frame::MAX_DATA;
@@ -15,7 +16,7 @@ use hdfs_native::file::FileReader;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Record;
@@ -33,8 +34,9 @@ const TOGETHER: usize = 256 << 10;
 /// So many of these wait to be sent.
 const AHEAD: usize = 4;
 
-/// How often a file is looked up again after its blocks could not be read.
-const RETRIES: usize = 2;
+/// How long is waited before a file is looked up again after its blocks could not be read, each time: a data node that was silent for a moment, or
+/// that the name node did not know of yet, is there again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
 
 /// What is asked for.
 pub(crate) struct Wanted {
@@ -58,22 +60,19 @@ pub(crate) async fn read(engine: &Engine, wanted: &Wanted, out: &mut Out) -> Res
         modified_ms: wanted.modified_ms,
     };
     let mut reader = noted(engine, wanted, &key).await?;
-    let mut tries = 0;
+    let mut pauses = PAUSES.iter();
     for group in groups(&wanted.ranges) {
         let mut at = group.whole.start;
         while at < group.whole.end {
             match stream(engine, &reader, &key, &group, &mut at, out).await {
                 Ok(()) => {}
                 Err(Stopped::Client(failure)) => return Err(failure),
-                Err(Stopped::Cluster(failed)) if tries < RETRIES => {
-                    tries += 1;
-                    tracing::warn!(%failed, path, at, "the blocks are looked up again");
-                    engine.files().let_go(&key);
-                    reader = open(engine, &key).await?;
-                }
                 Err(Stopped::Cluster(failed)) => {
                     engine.files().let_go(&key);
-                    return Err(failed);
+                    let Some(pause) = pauses.next() else { return Err(failed) };
+                    tracing::warn!(%failed, path, at, "the blocks are looked up again");
+                    sleep(*pause).await;
+                    reader = open(engine, &key).await?;
                 }
             }
         }

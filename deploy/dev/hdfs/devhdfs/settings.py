@@ -176,6 +176,8 @@ def servers(folder, settings):
         "dfs.namenode.stale.datanode.interval": 9000,
         "dfs.namenode.edits.noeditlogchannelflush": "true",
         "dfs.namenode.redundancy.interval.seconds": "1s",
+        # All nodes share one machine: leaving a busy one out would only write a file with too few copies or parts.
+        "dfs.namenode.redundancy.considerLoad": "false",
         "dfs.heartbeat.interval": "1s",
         "dfs.blockreport.initialDelay": "0s",
         "dfs.datanode.handler.count": 4,
