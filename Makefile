@@ -25,7 +25,7 @@ test: ## set up everything, then every test (WITHOUT=hdfs leaves out what needs 
 check: ## format, lints, dependency scopes
 	cargo fmt --check
 	$(BASE) clippy --all-targets -- -D warnings
-	$(ENGINE) clippy -p kernel-engine --all-targets -- -D warnings
+	$(ENGINE) clippy -p kernel-query -p kernel-engine --all-targets -- -D warnings
 	@! $(BASE) tree -e normal --prefix none | grep -E '^(datafusion|polars)' || { echo 'DataFusion or polars entered the default scope'; exit 1; }
 
 bench: ## figures beside JupyterHub, in one run (docs/performance.md)

@@ -1,21 +1,26 @@
-//! Settings of the front itself: how results are drawn. All others are the engine's.
+//! Settings of the front itself: how results are drawn, and values for `:name`. All others are the engine's.
 
+use carrel_cell::parameters::Parameters;
 use carrel_cell::problem::{Ename, Problem};
 use carrel_cell::statement::{OptionValue, Span, StatementKind};
 
 /// Rows that are drawn at most, whatever is set: a notebook is a document.
 const MOST_ROWS: usize = 10_000;
 
-/// What can be set with `SET display.…`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be set with `SET display.…` and `SET VARIABLE`.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     /// Rows of a result that are fetched and drawn.
     pub(crate) rows: usize,
+    /// Values for `:name` that the notebook's metadata holds.
+    pub(crate) notebook: Parameters,
+    /// Those of `SET VARIABLE`.
+    pub(crate) variables: Parameters,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rows: 200 }
+        Self { rows: 200, notebook: Parameters::default(), variables: Parameters::default() }
     }
 }
 
@@ -36,6 +41,13 @@ impl Settings {
         match kind {
             StatementKind::Set { key, value, span } if key.starts_with("display.") => {
                 self.set(key, value.as_ref(), *span)
+            }
+            StatementKind::SetVariable { name, value, .. } => {
+                self.variables.set(name, value.as_ref());
+                Taken::Done(match value {
+                    Some(value) => format!("variable {name} = {value}"),
+                    None => format!("variable {name} is forgotten"),
+                })
             }
             StatementKind::ShowSetting { key: Some(key) } if key == "display.rows" => {
                 Taken::Done(format!("display.rows = {}", self.rows))

@@ -1,5 +1,7 @@
 //! One statement: asked, fetched as far as it is drawn, drawn. Stops as soon as the user interrupts.
 
+mod more;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,8 +19,9 @@ use serde_json::{Map, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Answer, Engine, Failure, ProgressReply, StatsReply, problem_of};
+use crate::engine::{Answer, Engine, Failure, ProgressReply, Rows, StatsReply, problem_of};
 use crate::values;
+pub(crate) use more::{More, Rest};
 
 /// A bar is shown when a statement takes longer than this …
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -37,15 +40,35 @@ pub(crate) struct Shown {
     pub(crate) metadata: Map<String, serde_json::Value>,
 }
 
-/// Runs one statement and returns what is to be shown.
+/// Runs one statement and returns what is to be shown, and what is left to be fetched.
 pub(crate) async fn statement(
     engine: &Arc<Engine>,
     sql: &str,
     most_rows: usize,
     output: &Output,
     cancel: &CancellationToken,
-) -> Result<Shown, Problem> {
-    let Asked { answer, fetched, stats } = ask(engine, sql, most_rows, output, cancel).await?;
+) -> Result<(Shown, Option<Rest>), Problem> {
+    let begun = Instant::now();
+    let answer = planned(engine, sql, cancel, begun).await?;
+    let asked = fetched(engine, Whole::new(answer), most_rows, output, cancel, begun).await?;
+    Ok((shown(&asked)?, asked.rest))
+}
+
+/// The next rows of a result.
+pub(crate) async fn next(
+    engine: &Arc<Engine>,
+    rest: Rest,
+    most_rows: usize,
+    output: &Output,
+    cancel: &CancellationToken,
+) -> Result<(Shown, Option<Rest>), Problem> {
+    let Rest { answer, rows, over, shown: before } = rest;
+    let whole = Whole { answer, before, source: Some((rows, over)) };
+    let asked = fetched(engine, whole, most_rows, output, cancel, Instant::now()).await?;
+    Ok((shown(&asked)?, asked.rest))
+}
+
+fn shown(Asked { answer, fetched, stats, .. }: &Asked) -> Result<Shown, Problem> {
     let mut table = Table {
         columns: fetched.schema.as_deref().map(values::columns).unwrap_or_default(),
         ..Table::default()
@@ -54,7 +77,7 @@ pub(crate) async fn statement(
         let drawn = values::append_rows(batch, usize::MAX, &mut table.rows);
         drawn.map_err(|error| problem_of(&Failure::Draw(error)))?;
     }
-    Ok(draw(&answer, &table, &stats))
+    Ok(draw(answer, &table, stats))
 }
 
 /// A statement that ran.
@@ -64,6 +87,8 @@ pub(crate) struct Asked {
     pub(crate) fetched: Fetched,
     /// What it took.
     pub(crate) stats: Stats,
+    /// What is left.
+    rest: Option<Rest>,
 }
 
 impl Asked {
@@ -73,7 +98,7 @@ impl Asked {
     }
 }
 
-/// Runs one statement and fetches at most so many rows.
+/// Runs one statement and fetches at most so many rows; the engine need not go on with others.
 pub(crate) async fn ask(
     engine: &Arc<Engine>,
     sql: &str,
@@ -82,22 +107,64 @@ pub(crate) async fn ask(
     cancel: &CancellationToken,
 ) -> Result<Asked, Problem> {
     let begun = Instant::now();
-    let answer = tokio::select! {
+    let answer = planned(engine, sql, cancel, begun).await?;
+    let mut asked = fetched(engine, Whole::new(answer), most_rows, output, cancel, begun).await?;
+    more::let_go(engine, asked.rest.take()).await;
+    Ok(asked)
+}
+
+async fn planned(
+    engine: &Engine,
+    sql: &str,
+    cancel: &CancellationToken,
+    begun: Instant,
+) -> Result<Answer, Problem> {
+    tokio::select! {
         biased;
-        () = cancel.cancelled() => return Err(stop(engine, Bytes::new(), begun).await),
-        answer = engine.statement(sql) => answer.map_err(|failure| problem_of(&failure))?,
-    };
+        () = cancel.cancelled() => Err(stop(engine, Bytes::new(), begun).await),
+        answer = engine.statement(sql) => answer.map_err(|failure| problem_of(&failure)),
+    }
+}
+
+/// A result, as far as it was not fetched yet.
+struct Whole {
+    answer: Answer,
+    /// Rows that were shown earlier.
+    before: usize,
+    source: Source,
+}
+
+/// Where more rows come from, with rows that came already.
+type Source = Option<(Rows, RecordBatch)>;
+
+impl Whole {
+    fn new(answer: Answer) -> Self {
+        Self { answer, before: 0, source: None }
+    }
+}
+
+/// Fetches at most so many rows, with a bar if that takes its time.
+async fn fetched(
+    engine: &Arc<Engine>,
+    Whole { answer, before, source }: Whole,
+    most_rows: usize,
+    output: &Output,
+    cancel: &CancellationToken,
+    begun: Instant,
+) -> Result<Asked, Problem> {
     let bar = Bar::start(engine, &answer, output, begun);
     let fetched = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(stop(engine, answer.handle.clone(), begun).await),
-        fetched = fetch(engine, &answer, most_rows) => fetched.map_err(|failure| problem_of(&failure)),
+        fetched = fetch(engine, &answer, source, most_rows) => fetched.map_err(|failure| problem_of(&failure)),
     };
     match fetched {
-        Ok(fetched) => {
-            let stats = stats(engine, &answer, &fetched, begun).await;
+        Ok((fetched, source)) => {
+            let stats = stats(engine, &answer, before, &fetched, begun).await;
             bar.end(&caption::caption(&stats)).await;
-            Ok(Asked { answer, fetched, stats })
+            let shown = before + fetched.rows;
+            let rest = source.map(|(rows, over)| Rest { answer: answer.clone(), rows, over, shown });
+            Ok(Asked { answer, fetched, stats, rest })
         }
         Err(problem) => {
             let after = caption::seconds(begun.elapsed().as_secs_f64());
@@ -126,39 +193,62 @@ pub(crate) struct Fetched {
     rows: usize,
 }
 
+impl Fetched {
+    /// Takes of a batch what is drawn; the rest, if there is one.
+    fn take(&mut self, batch: &RecordBatch, most_rows: usize) -> Option<RecordBatch> {
+        let taken = batch.num_rows().min(most_rows - self.rows);
+        self.rows += taken;
+        self.batches.push(batch.slice(0, taken));
+        (taken < batch.num_rows()).then(|| batch.slice(taken, batch.num_rows() - taken))
+    }
+}
+
 /// Fetches what is drawn, and reads on just far enough to know whether that is all.
-async fn fetch(engine: &Engine, answer: &Answer, most_rows: usize) -> Result<Fetched, Failure> {
+async fn fetch(
+    engine: &Engine,
+    answer: &Answer,
+    source: Source,
+    most_rows: usize,
+) -> Result<(Fetched, Source), Failure> {
     let mut fetched = Fetched { complete: true, ..Fetched::default() };
-    let Some(mut rows) = engine.rows(answer).await? else { return Ok(fetched) };
-    while let Some(batch) = engine.next(&mut rows).await? {
-        let room = most_rows - fetched.rows;
-        let taken = batch.num_rows().min(room);
-        fetched.complete = batch.num_rows() <= room;
-        fetched.rows += taken;
-        fetched.batches.push(batch.slice(0, taken));
-        if !fetched.complete {
-            break;
+    let (mut rows, mut next) = match source {
+        Some((rows, over)) => (rows, Some(over)),
+        None => match engine.rows(answer).await? {
+            Some(rows) => (rows, None),
+            None => return Ok((fetched, None)),
+        },
+    };
+    loop {
+        let batch = match next.take() {
+            Some(batch) => batch,
+            None => match engine.next(&mut rows).await? {
+                Some(batch) => batch,
+                None => break,
+            },
+        };
+        if let Some(over) = fetched.take(&batch, most_rows) {
+            fetched.complete = false;
+            fetched.schema = rows.schema().cloned();
+            return Ok((fetched, Some((rows, over))));
         }
     }
     fetched.schema = rows.schema().cloned();
-    Ok(fetched)
+    Ok((fetched, None))
 }
 
-async fn stats(engine: &Arc<Engine>, answer: &Answer, fetched: &Fetched, begun: Instant) -> Stats {
+async fn stats(engine: &Engine, answer: &Answer, before: usize, fetched: &Fetched, begun: Instant) -> Stats {
     let asked = engine.json::<StatsReply>("carrel.stats", answer.handle.clone());
     let reply = match tokio::time::timeout(STATS, asked).await {
         Ok(Ok(reply)) => reply,
         _ => StatsReply::default(),
     };
-    if !fetched.complete {
-        // Nobody will fetch the rest; the engine need not finish it.
-        let (engine, handle) = (Arc::clone(engine), answer.handle.clone());
-        tokio::spawn(async move { engine.action("carrel.cancel", handle).await });
-    }
+    // A result that goes on was begun earlier.
+    let took = reply.elapsed_ms.filter(|_| before == 0);
     Stats {
+        before: before as u64,
         rows: fetched.rows as u64,
         complete: fetched.complete,
-        seconds: reply.elapsed_ms.map_or_else(|| begun.elapsed().as_secs_f64(), |ms| ms / 1000.0),
+        seconds: took.map_or_else(|| begun.elapsed().as_secs_f64(), |ms| ms / 1000.0),
         bytes_scanned: reply.bytes_scanned,
         bytes_total: reply.bytes_total,
     }
@@ -173,6 +263,7 @@ fn draw(answer: &Answer, table: &Table, stats: &Stats) -> Shown {
     let carrel = json!({
         "query_id": query_id(&answer.handle),
         "rows": stats.rows,
+        "rows_before": stats.before,
         "complete": stats.complete,
         "bytes_scanned": stats.bytes_scanned,
     });

@@ -65,6 +65,19 @@ def test_a_restart_forgets_the_tables_and_a_death_does_not(ada, python):
     assert python(look)[0]["ename"] == "UnknownDataset"
 
 
+def test_a_session_persists_over_a_restart_when_it_was_asked_to(ada):
+    kid = ada.start_kernel("carrel")
+    with ada.connect(kid) as ws:
+        made = ada.sql(ws, "SET session.persist = true; CREATE TABLE kept AS SELECT 7 AS x; CREATE VIEW seen AS SELECT x + 1 AS y FROM kept")
+        assert made[0]["status"] == "ok", made
+        ada.call("POST", f"api/kernels/{kid}/restart", 200)
+        assert "8" in ada.sql(ws, "SELECT y FROM seen")[1]
+        assert ada.sql(ws, "RESET session.persist")[0]["status"] == "ok"
+        ada.call("POST", f"api/kernels/{kid}/restart", 200)
+        assert ada.sql(ws, "SELECT y FROM seen")[0]["ename"] == "UnknownDataset"
+    ada.stop_kernel(kid)
+
+
 def test_an_engine_belongs_to_one_notebook(ada, bob, python):
     """Another notebook's tables are not seen, and there is no other engine to reach: the jail has one socket."""
     assert python("import carrel; carrel.sql('CREATE TABLE secret AS SELECT 1 AS x')")[0]["status"] == "ok"

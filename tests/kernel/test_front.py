@@ -47,11 +47,36 @@ def test_only_what_is_drawn_is_fetched(engine, client, ran):
     assert cell.text().startswith("showing the first 200 rows; nothing else was fetched")
     assert len(cell.text().splitlines()) == 203
     assert cell.outputs[0]["content"]["metadata"]["carrel"]["complete"] is False
-    assert engine.wait_for_action("carrel.cancel")
     assert engine.batches_sent < 5_000
     cell = ran(client, "SET display.rows = 3; SELECT many FROM t")
     assert cell.kinds == ["display_data", "execute_result"]
     assert len(cell.text().splitlines()) == 6
+    # the engine need not go on with the first
+    assert engine.wait_for_action("carrel.cancel")
+
+
+def numbers(cell):
+    return [int(line.split()[0]) for line in cell.text().splitlines()[3:]]
+
+
+def test_more_rows_are_shown_until_another_statement_runs(engine, client, ran):
+    assert numbers(ran(client, "SELECT many FROM t")) == list(range(200))
+    cell = ran(client, "SHOW MORE")
+    assert cell.text().startswith("rows 201 to 400; nothing else was fetched (SHOW MORE: the next)")
+    assert numbers(cell) == list(range(200, 400))
+    # a setting of how results are drawn does not end it, and a page may begin inside a batch
+    assert numbers(ran(client, "SET display.rows = 250; SHOW MORE")) == list(range(400, 650))
+    assert numbers(ran(client, "SHOW MORE")) == list(range(650, 900))
+    assert engine.asked == ["SELECT many FROM t"] and "carrel.cancel" not in [kind for kind, _ in engine.actions]
+    cell = ran(client, "SELECT one FROM t; SHOW MORE")
+    assert cell.reply["content"]["ename"] == "ValueError" and "no more rows" in cell.reply["content"]["evalue"]
+    assert "carrel.cancel" in [kind for kind, _ in engine.actions]
+
+
+def test_the_last_page_says_so(engine, client, ran):
+    ran(client, "SET display.rows = 1; SELECT one FROM t")
+    assert ran(client, "SHOW MORE").text().startswith("rows 2 to 2, the last")
+    assert ran(client, "SHOW MORE").reply["content"]["ename"] == "ValueError"
 
 
 def test_statements_of_a_cell_are_all_shown(engine, client, ran):
@@ -114,8 +139,11 @@ def test_questions_are_answered_while_a_statement_runs(engine, client, ran):
     assert (reply["cursor_start"], reply["cursor_end"]) == (7, 10)
     typed = reply["metadata"]["_jupyter_types_experimental"]
     assert typed[0] == {"start": 7, "end": 10, "text": "country", "type": "column", "signature": "text"}
-    reply = client.inspect("SELECT country FROM ads.clicks", 9, reply=True, timeout=10)["content"]
-    assert reply["found"] is False
+    for code, at in [("SELECT country FROM ads.clicks", 9), ("SELECT x FROM ads.clicks WHERE country = 1", 35)]:
+        reply = client.inspect(code, at, reply=True, timeout=10)["content"]
+        assert reply["data"]["text/plain"].startswith("ads.clicks.country (column)")
+    for code, at in [("SELECT country FROM t", 9), ("SELECT country(1) FROM ads.clicks", 9), ("SELECT nothing FROM ads.clicks", 9)]:
+        assert client.inspect(code, at, reply=True, timeout=10)["content"]["found"] is False
     reply = client.inspect("SELECT c.country FROM ads.clicks c", 12, reply=True, timeout=10)["content"]
     assert reply["data"]["text/plain"].startswith("ads.clicks.country (column)")
     assert ran(client, "", request=request).status == "ok"

@@ -21,6 +21,8 @@ MEETINGS = {
     "nullif": f"SELECT nullif({BIG}, 0.0), nullif(CAST(0 AS DOUBLE), 0.0)",
     "union": f"SELECT x FROM (SELECT {BIG} AS x UNION ALL SELECT 0.5) ORDER BY x",
     "join": "SELECT count(*) FROM (SELECT CAST(0.3 AS DOUBLE) AS a) t JOIN (SELECT 0.3 AS b) u ON a = b",
+    "values": "SELECT x, x > 0.5 AS more FROM (VALUES (1e20), (0.25), (-0.5)) t(x) ORDER BY x",
+    "values that are cast": "SELECT max(x) > 7.25, min(y) FROM (VALUES (CAST(1e20 AS DOUBLE), 0.5), (0.5, 0.25)) t(x, y)",
     "above a union": f"SELECT max(x) > 7.25 FROM (SELECT 0.5 AS x UNION ALL SELECT {BIG}) t",
 }
 

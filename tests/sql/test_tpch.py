@@ -1,4 +1,4 @@
-"""The 22 TPC-H queries, with the specification's validation parameters, against DuckDB on the same Parquet files.
+"""The 22 TPC-H queries, with the specification's validation parameters, at scales 0.1 and 1, against DuckDB on the same Parquet files.
 
 Decimals must be equal exactly, floats to 1e-9 relative. Where SQL leaves the scale of a division or an average open, the two
 engines differ in type (DataFusion keeps a decimal of finite scale, DuckDB makes a double); those columns, and only those, are
@@ -12,6 +12,7 @@ import pathlib
 import duckdb
 import pytest
 
+import engine as engines
 from compare import same
 
 QUERIES = sorted((pathlib.Path(__file__).parent / "queries").glob("q*.sql"))
@@ -34,8 +35,21 @@ PARTIAL_ORDER = {
 }
 
 
+@pytest.fixture(scope="module", params=[0.1, 1.0], ids=["scale 0.1", "scale 1"])
+def asked(request, engine, data):
+    """(an engine, its data) at a scale."""
+    if request.param == 0.1:
+        yield engine, data
+        return
+    data = engines.demo_data(scale=request.param, clicks=1_000)
+    running = engines.Engine(data)
+    yield running, data
+    running.close()
+
+
 @pytest.fixture(scope="module")
-def duck(data):
+def duck(asked):
+    _, data = asked
     connection = duckdb.connect()
     connection.execute("CREATE SCHEMA tpch")
     for folder in sorted((data / "tpch").iterdir()):
@@ -52,7 +66,8 @@ def text_of(path: pathlib.Path, data: pathlib.Path) -> str:
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
-def test_query(engine, duck, data, path):
+def test_query(asked, duck, path):
+    engine, data = asked
     text = text_of(path, data)
     found = engine.rows(text)
     cursor = duck.execute(text)

@@ -5,6 +5,8 @@ use std::fmt::Write;
 /// What is known about a statement that ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stats {
+    /// Rows of the same result that were shown earlier.
+    pub before: u64,
     /// Rows shown.
     pub rows: u64,
     /// Are these all rows?
@@ -19,11 +21,14 @@ pub struct Stats {
 
 /// The line above a table, for example `37 rows, complete, 0.4 s, scanned 1.2 MB of 60 MB`.
 pub fn caption(stats: &Stats) -> String {
-    let mut line = if stats.complete {
-        let noun = if stats.rows == 1 { "row" } else { "rows" };
-        format!("{} {noun}, complete", grouped(stats.rows))
-    } else {
-        format!("showing the first {} rows; nothing else was fetched", grouped(stats.rows))
+    let (from, to) = (grouped(stats.before + 1), grouped(stats.before + stats.rows));
+    let more = "nothing else was fetched (SHOW MORE: the next)";
+    let mut line = match (stats.complete, stats.before) {
+        (true, 0) if stats.rows == 1 => "1 row, complete".to_owned(),
+        (true, 0) => format!("{to} rows, complete"),
+        (true, _) => format!("rows {from} to {to}, the last"),
+        (false, 0) => format!("showing the first {to} rows; {more}"),
+        (false, _) => format!("rows {from} to {to}; {more}"),
     };
     ending(&mut line, stats);
     line
@@ -103,6 +108,7 @@ mod tests {
     #[test]
     fn says_rows_time_and_bytes() {
         let stats = Stats {
+            before: 0,
             rows: 37,
             complete: true,
             seconds: 0.41,
@@ -111,7 +117,16 @@ mod tests {
         };
         assert_eq!(caption(&stats), "37 rows, complete, 0.4 s, scanned 1.2 MB of 60 MB");
         let cut = Stats { rows: 200, complete: false, seconds: 0.004, ..Stats::default() };
-        assert_eq!(caption(&cut), "showing the first 200 rows; nothing else was fetched, 4 ms");
+        assert_eq!(
+            caption(&cut),
+            "showing the first 200 rows; nothing else was fetched (SHOW MORE: the next), 4 ms"
+        );
+        let next = Stats { before: 1_200, ..cut };
+        assert_eq!(
+            caption(&next),
+            "rows 1,201 to 1,400; nothing else was fetched (SHOW MORE: the next), 4 ms"
+        );
+        assert_eq!(caption(&Stats { complete: true, ..next }), "rows 1,201 to 1,400, the last, 4 ms");
         let one = Stats { rows: 1, complete: true, seconds: 185.2, ..Stats::default() };
         assert_eq!(caption(&one), "1 row, complete, 3 min 5 s");
     }

@@ -1,6 +1,6 @@
 //! Edits of a statement's text that remember where everything came from, so that a problem found in the edited text is shown in the original.
 
-use carrel_cell::problem::{Problem, Span};
+use crate::problem::{Problem, Span};
 
 /// Replacements in a text, in any order, that do not overlap.
 #[derive(Clone, Debug, Default)]

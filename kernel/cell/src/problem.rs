@@ -49,6 +49,8 @@ pub enum Ename {
     UnknownFunction,
     /// No model has this name.
     UnknownModel,
+    /// No value was given for this `:name`.
+    UnknownParameter,
     /// A name that could mean several things.
     AmbiguousName,
     /// A table, view or model with this name is there already.

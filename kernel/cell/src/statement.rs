@@ -10,7 +10,7 @@ use std::fmt;
 
 pub use crate::problem::Span;
 use crate::problem::{Ename, Problem};
-use crate::token::tokenize;
+use crate::token::{Token, tokenize};
 use parser::Parser;
 
 /// One statement of a cell.
@@ -31,6 +31,8 @@ pub enum StatementKind {
     ShowDatasets { like: Option<String> },
     /// `SHOW TABLES [LIKE 'pattern']`: the session's tables and views.
     ShowTables { like: Option<String> },
+    /// `SHOW MORE`: the next rows of the last result.
+    ShowMore,
     /// `SHOW MODELS [LIKE 'pattern']`
     ShowModels { like: Option<String> },
     /// `SHOW FUNCTIONS [LIKE 'pattern']`
@@ -47,6 +49,8 @@ pub enum StatementKind {
     DropModel { name: Name, if_exists: bool },
     /// `SET key = value`, `SET key TO value`, `USE schema`; no value means `RESET key`.
     Set { key: String, value: Option<OptionValue>, span: Span },
+    /// `SET VARIABLE name = value`: a value for `:name`; no value means `RESET VARIABLE name`.
+    SetVariable { name: String, value: Option<OptionValue>, span: Span },
     /// `CREATE [OR REPLACE] [TEMP] TABLE [IF NOT EXISTS] name AS query`
     CreateTable(Create),
     /// `CREATE [OR REPLACE] [TEMP] VIEW [IF NOT EXISTS] name AS query`
@@ -323,6 +327,17 @@ const RESERVED: &[&str] = &[
     "window",
     "with",
 ];
+
+/// The texts of a cell's statements with their places; none if it holds only white space and comments.
+pub fn cut(src: &str) -> Result<Vec<QueryText>, Problem> {
+    let tokens = tokenize(src)?;
+    let parts = tokens.split(|token| token.is_symbol(src, ';'));
+    let text = |part: &[Token]| {
+        let span = part.first()?.span.to(part.last()?.span);
+        Some(QueryText { text: span.of(src).to_owned(), span })
+    };
+    Ok(parts.filter_map(text).collect())
+}
 
 /// All statements of a cell; none if it holds only white space and comments.
 pub fn parse_cell(src: &str) -> Result<Vec<Statement>, Problem> {

@@ -97,19 +97,44 @@ pub fn html(table: &Table, caption: &str, limits: Limits) -> String {
     out
 }
 
+/// A list or a record is folded beyond so many characters …
+const NESTED: usize = 48;
+/// … and a text beyond so many.
+const PROSE: usize = 400;
+/// Bytes of a value that stays on one line.
+const SHORT: usize = 40;
+
 fn html_cell(out: &mut String, column: &Column, value: Option<&str>, limits: Limits) {
     let _ = match value {
         None => write!(out, "<td style=\"text-align:{};opacity:.55\"><i>NULL</i></td>", side(column)),
         Some(value) => {
-            let wrap = if value.contains(['\n', '\t']) || value.contains("  ") {
-                ";white-space:pre-wrap"
-            } else {
-                ""
+            let shown = escape(&shorten(value, limits.value_chars));
+            let shown = match folded(value) {
+                Some(head) => format!("<details><summary>{}…</summary>{shown}</details>", escape(head)),
+                None => shown,
             };
-            let value = escape(&shorten(value, limits.value_chars));
-            write!(out, "<td style=\"text-align:{}{wrap}\">{value}</td>", side(column))
+            write!(out, "<td style=\"text-align:{}{}\">{shown}</td>", side(column), white_space(value))
         }
     };
+}
+
+/// What is seen of a long value until it is opened: a row stays a line.
+fn folded(value: &str) -> Option<&str> {
+    let nested = value.starts_with(['[', '{']);
+    let (most, head) = if nested { (NESTED, NESTED) } else { (PROSE, PROSE / 2) };
+    value.char_indices().nth(most)?;
+    value.char_indices().nth(head).map(|(at, _)| value[..at].trim_end())
+}
+
+/// Lines and columns inside a value stay; a short value (a time, a few words) is not broken over lines.
+fn white_space(value: &str) -> &'static str {
+    if value.contains(['\n', '\t']) || value.contains("  ") {
+        ";white-space:pre-wrap"
+    } else if value.len() <= SHORT && value.contains([' ', '-']) {
+        ";white-space:nowrap"
+    } else {
+        ""
+    }
 }
 
 fn side(column: &Column) -> &'static str {
@@ -237,6 +262,30 @@ mod tests {
         );
         assert!(html.contains("<i>NULL</i>"), "{html}");
         assert!(!html.contains("<b>"), "{html}");
+    }
+
+    #[test]
+    fn a_row_stays_a_line() {
+        let cell = |value: &str| {
+            let mut out = String::new();
+            html_cell(&mut out, &sample().columns[0], Some(value), Limits::default());
+            out
+        };
+        assert_eq!(cell("plain"), "<td style=\"text-align:left\">plain</td>");
+        assert_eq!(
+            cell("2026-01-01 00:00"),
+            "<td style=\"text-align:left;white-space:nowrap\">2026-01-01 00:00</td>"
+        );
+        let long = format!("[{}]", "1<2, ".repeat(20));
+        let seen = escape(&long[..48]);
+        let expected = format!(
+            "<td style=\"text-align:left\"><details><summary>{}…</summary>{}</details></td>",
+            seen.trim_end(),
+            escape(&long)
+        );
+        assert_eq!(cell(&long), expected);
+        assert!(!cell(&"word ".repeat(50)).contains("<details>"));
+        assert!(cell(&"word ".repeat(100)).contains("<details>"));
     }
 
     #[test]

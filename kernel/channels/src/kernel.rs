@@ -128,7 +128,7 @@ pub trait Kernel: Send + Sync + 'static {
         async {}
     }
 
-    /// A front end opens a comm; `false` refuses it and it is closed.
+    /// A front end opens a comm; `false` closes it again. No later request is looked at before this is done: it is quick.
     fn comm_open(
         &self,
         comm_id: String,

@@ -69,6 +69,11 @@ pub(crate) async fn run<K: Kernel>(
             }
             continue;
         }
+        // What a front end tells by opening a comm is known before what it sent after it is begun.
+        if header.msg_type == "comm_open" {
+            answer(&shared, &outbox, &header, Arc::new(message)).await;
+            continue;
+        }
         let Ok(permit) = Arc::clone(&beside).acquire_owned().await else { return };
         let (shared, outbox) = (Arc::clone(&shared), outbox.clone());
         tokio::spawn(async move {

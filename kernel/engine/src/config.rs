@@ -268,23 +268,6 @@ pub fn parse_size(text: &str) -> Option<u64> {
     Some(bytes)
 }
 
-/// `1.5 GiB`
-pub fn show_size(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let mut number = bytes as f64;
-    let mut unit = 0;
-    while number >= 1024.0 && unit + 1 < units.len() {
-        number /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 || number >= 100.0 {
-        format!("{number:.0} {}", units[unit])
-    } else {
-        format!("{number:.1} {}", units[unit])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +321,5 @@ mod tests {
         assert_eq!(parse_size("1.5 GiB"), Some(3 << 29));
         assert_eq!(parse_size("64kb"), Some(65536));
         assert_eq!(parse_size("x"), None);
-        assert_eq!([show_size(5), show_size(1536), show_size(3 << 29)], ["5 B", "1.5 KiB", "1.5 GiB"]);
     }
 }

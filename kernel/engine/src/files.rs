@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use carrel_cell::problem::{Ename, Problem, did_you_mean};
+use carrel_query::problems::{disk_full, kind_text};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::beneath::Beneath;
@@ -140,27 +141,6 @@ fn refused(path: &str, error: &std::io::Error) -> Problem {
         }
         _ => Problem::new(Ename::FileNotFound, format!("'{path}' cannot be opened: {}", kind_text(error))),
     }
-}
-
-/// What a full disk says.
-pub fn disk_full() -> Problem {
-    Problem::new(Ename::DiskLimit, "there is no space left for this result")
-        .hint("drop tables that are not needed (SHOW TABLES), delete files, or ask for more space")
-}
-
-/// An I/O error in words, without paths.
-pub fn kind_text(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(
-        || error.kind().to_string(),
-        |code| {
-            rustix::io::Errno::from_raw_os_error(code)
-                .to_string()
-                .split(" (")
-                .next()
-                .unwrap_or_default()
-                .to_lowercase()
-        },
-    )
 }
 
 /// A file being written; it appears under its name when finished, and leaves nothing when dropped before.

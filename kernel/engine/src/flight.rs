@@ -133,7 +133,7 @@ impl Service {
         match schema {
             Some(schema) => info
                 .try_with_schema(&schema)
-                .map_err(|error| to_status(&crate::problems::internal("a schema", &error))),
+                .map_err(|error| to_status(&carrel_query::problems::internal("a schema", &error))),
             None => Ok(info),
         }
     }

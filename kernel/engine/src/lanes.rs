@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::run::Run;
 
-/// How long stopped work may go on.
-pub const GRACE: Duration = Duration::from_millis(800);
+/// How long stopped work may go on: users are promised an idle machine within 2 s, and a loaded one needs its time to stop in order.
+pub const GRACE: Duration = Duration::from_millis(1500);
 
 /// Lanes kept for reuse.
 const IDLE: usize = 2;

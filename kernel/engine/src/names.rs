@@ -15,10 +15,10 @@ use datafusion::datasource::{TableType, ViewTable};
 
 use crate::catalog::{Catalog, Dataset, Source};
 use crate::files::Home;
-use crate::problems;
 use crate::run::Run;
 use crate::session::{Session, WeakSession};
 use crate::table::{FileTable, Files};
+use carrel_query::problems;
 
 /// DataFusion's name for the one catalog there is.
 pub const CATALOG: &str = "carrel";

@@ -3,29 +3,16 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
-use carrel_cell::problem::{Ename, Problem};
+use carrel_cell::problem::Problem;
+use carrel_query::problems;
 use futures::FutureExt;
 
 /// Runs a future; a panic becomes a problem.
 pub async fn guard<T>(handle: &str, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(answer) => answer,
-        Err(payload) => Err(internal(handle, &describe(&*payload))),
+        Err(payload) => Err(problems::logged(handle, &describe(&*payload))),
     }
-}
-
-/// Logs a fault and gives the problem that names its reference.
-pub fn internal(handle: &str, what: &str) -> Problem {
-    let reference = uuid::Uuid::new_v4().simple().to_string();
-    let reference = &reference[..8];
-    tracing::error!(
-        fault.reference = reference,
-        statement = handle,
-        fault.cause = what,
-        "fault in a statement"
-    );
-    Problem::new(Ename::Internal, format!("this is a fault of Carrel, logged as {reference}"))
-        .hint("the session and its tables are unharmed; tell the administrator the reference")
 }
 
 /// Sends the place of a panic to the log instead of the terminal.

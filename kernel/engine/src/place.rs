@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 
 use crate::beneath::Beneath;
 use crate::cluster::Cluster;
-use crate::files::kind_text;
+use carrel_query::problems::kind_text;
 
 /// A place that holds files.
 #[derive(Clone, Debug)]

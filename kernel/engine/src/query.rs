@@ -14,12 +14,13 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 
+use crate::corrupt;
 use crate::output::Output;
 use crate::run::Run;
 use crate::scratch::provider::ScratchTable;
 use crate::session::{Planned, Session};
 use crate::table::FileTable;
-use crate::{corrupt, problems};
+use carrel_query::problems;
 
 /// Starts a plan. The stream holds what it needs; dropping it stops the work.
 pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Result<Output, Problem> {
@@ -28,7 +29,9 @@ pub async fn start(session: &Session, planned: Planned, run: &Arc<Run>) -> Resul
     let Planned { plan, edited } = planned;
     let tables = Arc::new(file_tables(&plan, run));
     let state = session.context().state();
-    let place = Arc::new(move |error: &DataFusionError| edited.place(problems::of(error, &edited.sql)));
+    let place = Arc::new(move |error: &DataFusionError| {
+        edited.place(problems::in_words(problems::of(error, &edited.sql), &edited.sql))
+    });
     let physical = match state.create_physical_plan(&plan).await {
         Ok(physical) => physical,
         Err(error) => return Err(blame(place(&error), &tables).await),

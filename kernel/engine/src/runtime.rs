@@ -13,11 +13,12 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::config::Config;
 use crate::names::{CATALOG, Names, SESSION};
-use crate::plan::dates::Dates;
-use crate::plan::values::Values;
 use crate::scratch::Scratch;
-use crate::sql::{Operators, Relations};
-use crate::{functions, problems};
+use crate::sql::Relations;
+use carrel_query::plan::dates::Dates;
+use carrel_query::plan::values::Values;
+use carrel_query::sql::Operators;
+use carrel_query::{functions, problems};
 
 /// How many threads a query gets.
 pub fn threads(config: &Config) -> usize {

@@ -15,9 +15,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::FileWriter;
 use carrel_cell::problem::{Ename, Problem};
 
-use crate::config::show_size;
-use crate::files::{disk_full, kind_text};
 use crate::output::{plain_batch, plain_schema};
+use carrel_query::problems::disk_full;
+use carrel_query::problems::kind_text;
+use carrel_query::words::show_size;
 use provider::ScratchTable;
 
 /// The scratch folder of a session.

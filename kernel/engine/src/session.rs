@@ -13,7 +13,6 @@ use datafusion::prelude::SessionContext;
 use crate::catalog::Catalog;
 use crate::cluster::Broker;
 use crate::config::Config;
-use crate::edit::Edited;
 use crate::files::Home;
 use crate::model;
 use crate::names::{Link, Names, Opened};
@@ -23,6 +22,7 @@ use crate::scratch::Scratch;
 use crate::settings::Settings;
 use crate::summary::Kept;
 use crate::{query, runtime};
+use carrel_cell::edit::Edited;
 
 /// The session of one kernel. A cheap handle.
 #[derive(Clone)]
@@ -172,8 +172,11 @@ impl Session {
         &self.0.config
     }
 
-    /// Forgets tables, views, models and settings: the session begins anew, as after a restart that its user asked for.
+    /// The kernel was restarted: forgets tables, views, models and settings, unless `session.persist` is set.
     pub fn reset(&self) -> Result<(), Problem> {
+        if self.with_settings(|settings| settings.persists()) {
+            return Ok(());
+        }
         for entry in self.scratch().entries() {
             self.scratch().remove(&entry)?;
         }

@@ -46,6 +46,14 @@ const KEYS: &[Key] = &[
         about: "where names without a schema are looked up after the session's tables",
     },
     Key {
+        name: PERSIST,
+        option: None,
+        default: "false",
+        check: |value| value.as_bool().map(|on| on.to_string()),
+        takes: "true or false",
+        about: "tables, views, models and settings stay when the kernel is restarted",
+    },
+    Key {
         name: "threads",
         option: Some("datafusion.execution.target_partitions"),
         default: "",
@@ -62,6 +70,8 @@ const KEYS: &[Key] = &[
         about: "the zone of now() and of times without one",
     },
 ];
+
+const PERSIST: &str = "session.persist";
 
 const FILE: &str = "settings.json";
 
@@ -123,7 +133,7 @@ impl Settings {
             .filter_map(|f| f.inner().with_updated_config(&options))
             .collect();
         for function in updated {
-            state.register_udf(Arc::new(function)).map_err(|error| crate::problems::of(&error, ""))?;
+            state.register_udf(Arc::new(function)).map_err(|error| carrel_query::problems::of(&error, ""))?;
         }
         Ok(())
     }
@@ -140,6 +150,11 @@ impl Settings {
             (None, "batch_size") => config.engine.batch_size.to_string(),
             (None, _) => key.default.to_owned(),
         }
+    }
+
+    /// Does the session outlive a restart that its user asked for?
+    pub fn persists(&self) -> bool {
+        self.values.get(PERSIST).is_some_and(|value| value == "true")
     }
 
     /// The schema of names without one.

@@ -1,21 +1,15 @@
-//! From a query's text to its plan. The text is cut into tokens ([`tokens`]) and parsed ([`dialect`]); what the planner would pass over
-//! in silence is refused ([`strict`]); spellings that the planner lacks are rewritten in the syntax tree ([`rewrite`]); the planner
-//! binds names and types ([`provider`], [`operators`]); and what is left to do on the plan is in [`crate::plan`].
+//! From a query's text to its plan: the tables that it names are looked up, questions to the data that a rewrite has are asked, and the
+//! rest is [`carrel_query::sql`]'s.
 
-mod dialect;
-mod operators;
-mod provider;
 mod relations;
-mod rewrite;
-mod strict;
-mod tokens;
-mod types;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use carrel_cell::problem::{Ename, Problem, Span};
+use carrel_cell::problem::{Ename, Problem};
+use carrel_query::problems;
+use carrel_query::sql::{Provider, Stop, check, check_functions, is_call, parse, rewrite};
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
@@ -23,20 +17,11 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use sqlparser::ast::{Query, Statement, TableFactor, Visit, Visitor};
-use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::problems;
 use crate::run::Run;
 use crate::session::Session;
-use provider::Provider;
 
-pub use operators::Operators;
 pub use relations::Relations;
-pub(crate) use rewrite::{MACROS, REWRITTEN, TWIN};
-
-/// How deeply a query may be nested.
-const DEPTH: usize = 64;
 
 /// Questions that a statement may have to ask of the data before it can be planned (the columns of a PIVOT, …).
 const QUESTIONS: usize = 32;
@@ -49,48 +34,29 @@ pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<Logica
 async fn understood(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
     run.check()?;
     let parsed = parse(sql)?;
-    strict::check(&parsed, sql)?;
+    check(&parsed, sql)?;
     let state = session.context().state();
     let mut provider = Provider::new(&state);
     add_tables(session, &mut provider, &parsed, sql, run).await?;
     let mut answers = HashMap::new();
     let query = loop {
         let mut query = parsed.clone();
-        match rewrite::rewrite(&mut query, sql, &provider, &answers) {
+        match rewrite(&mut query, sql, &provider, &answers) {
             Ok(()) => break query,
-            Err(rewrite::Stop::Problem(problem)) => return Err(*problem),
-            Err(rewrite::Stop::Asks(question)) if answers.len() < QUESTIONS => {
+            Err(Stop::Problem(problem)) => return Err(*problem),
+            Err(Stop::Asks(question)) if answers.len() < QUESTIONS => {
                 let answer = ask(session, &provider, *question.clone(), sql, run).await?;
                 answers.insert(question.to_string(), answer);
             }
-            Err(rewrite::Stop::Asks(_)) => {
+            Err(Stop::Asks(_)) => {
                 return Err(Problem::new(Ename::Unsupported, "too many PIVOTs depend on each other's data")
                     .hint("keep steps with CREATE TABLE … AS"));
             }
         }
     };
-    strict::check_functions(&query, sql, &provider)?;
+    check_functions(&query, sql, &provider)?;
     let plan = provider.plan(query).map_err(|error| problems::of(&error, sql))?;
-    crate::plan::rewrite(plan).map_err(|error| problems::of(&error, sql))
-}
-
-/// The syntax tree of a query.
-pub fn parse(sql: &str) -> Result<Query, Problem> {
-    let tokens = Tokenizer::new(&dialect::Carrel, sql)
-        .tokenize_with_location()
-        .map_err(|error| problems::parser(&ParserError::from(error), sql))?;
-    let mut parser = Parser::new(&dialect::Carrel)
-        .with_recursion_limit(DEPTH)
-        .with_tokens_with_locations(tokens::prepare(tokens));
-    let query = parser.parse_query().map_err(|error| problems::parser(&error, sql))?;
-    if parser.peek_token_ref().token == Token::EOF {
-        return Ok(*query);
-    }
-    let wrong: Result<(), _> = parser.expected_ref("end of statement", parser.peek_token_ref());
-    match wrong {
-        Ok(()) => Ok(*query),
-        Err(error) => Err(problems::parser(&error, sql)),
-    }
+    carrel_query::plan::rewrite(plan).map_err(|error| problems::of(&error, sql))
 }
 
 /// Looks up every table that the query names.
@@ -107,7 +73,7 @@ async fn add_tables(
     let called = called(query);
     for reference in references {
         let name = reference.table().to_lowercase();
-        let function = rewrite::is_call(&name) || provider.state.table_functions().contains_key(&name);
+        let function = is_call(&name) || provider.state.table_functions().contains_key(&name);
         if provider.has(&reference) || function && called.contains(&name) {
             continue;
         }
@@ -168,8 +134,8 @@ async fn ask(
 ) -> Result<Vec<Vec<datafusion::common::ScalarValue>>, Problem> {
     run.stage("looking at values");
     let plan = provider.plan(question).map_err(|error| problems::of(&error, sql))?;
-    let plan = crate::plan::rewrite(plan).map_err(|error| problems::of(&error, sql))?;
-    let planned = crate::session::Planned { plan, edited: crate::edit::Edited::unchanged(sql) };
+    let plan = carrel_query::plan::rewrite(plan).map_err(|error| problems::of(&error, sql))?;
+    let planned = crate::session::Planned { plan, edited: carrel_cell::edit::Edited::unchanged(sql) };
     let (_, batches) = Box::pin(session.start(planned, run)).await?.collect().await?;
     let mut rows = Vec::new();
     for batch in &batches {
@@ -186,11 +152,4 @@ async fn ask(
         }
     }
     Ok(rows)
-}
-
-/// The place of a node of the syntax tree in the text.
-pub(crate) fn place(sql: &str, span: sqlparser::tokenizer::Span) -> Option<Span> {
-    let start = problems::location(sql, span.start.line, span.start.column)?;
-    let end = problems::location(sql, span.end.line, span.end.column)?;
-    (start < end && end <= sql.len()).then(|| Span::new(start, end))
 }

@@ -14,14 +14,13 @@ use carrel_cell::token::{TokenKind, tokenize};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 
-use crate::edit::Edited;
 use crate::model;
 use crate::names;
 use crate::output::{Output, text_table};
 use crate::run::{Run, grouped};
 use crate::session::{Planned, Session};
+use carrel_cell::edit::Edited;
 pub(crate) use describe::describe_schema;
-pub use describe::type_name;
 
 /// A statement that was looked at: a query is planned, the rest waits for its run.
 pub struct Ready {
@@ -38,7 +37,8 @@ impl Ready {
     /// Gives the query's parameters their values.
     pub fn bind(mut self, values: datafusion::common::ParamValues) -> Result<Self, Problem> {
         let Some(planned) = self.planned.take() else { return Ok(self) };
-        let plan = planned.plan.with_param_values(values).map_err(|error| crate::problems::of(&error, ""))?;
+        let plan =
+            planned.plan.with_param_values(values).map_err(|error| carrel_query::problems::of(&error, ""))?;
         Ok(Self { planned: Some(Planned { plan, ..planned }), ..self })
     }
 }
@@ -70,6 +70,8 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         }
         StatementKind::ShowDatasets { like } => show::datasets(session, like.as_deref(), run).await,
         StatementKind::ShowTables { like } => show::tables(session, like.as_deref()),
+        StatementKind::ShowMore => Err(Problem::new(Ename::Unsupported, "a result is fetched whole here")
+            .hint("SHOW MORE is for notebooks of the Carrel SQL kernel")),
         StatementKind::ShowModels { like } => model::show(session, like.as_deref()),
         StatementKind::ShowFunctions { like } => show::functions(session, like.as_deref()),
         StatementKind::ShowSetting { key: None } => {
@@ -92,6 +94,11 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
             let text = value
                 .map_or_else(|| format!("{key} is back to its default"), |value| format!("{key} = {value}"));
             Output::says("status", text)
+        }
+        StatementKind::SetVariable { span, .. } => {
+            let hint =
+                "give parameters with the statement, as ? or $1; the Carrel SQL kernel keeps variables";
+            Err(Problem::unsupported(span, "the engine keeps no variables", hint))
         }
         StatementKind::CreateTable(create) => create_table(session, &create, run).await,
         StatementKind::CreateView(create) => create_view(session, &create, run).await,
@@ -209,7 +216,7 @@ async fn explain(
     let explained = datafusion::logical_expr::LogicalPlanBuilder::from(plan)
         .explain(verbose, analyze)
         .and_then(|builder| builder.build())
-        .map_err(|error| crate::problems::of(&error, ""))?;
+        .map_err(|error| carrel_query::problems::of(&error, ""))?;
     session.start(Planned { plan: explained, edited }, run).await
 }
 

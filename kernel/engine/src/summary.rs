@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use carrel_cell::problem::{Ename, Problem};
 use datafusion::common::{Column, Result, ScalarValue};
@@ -20,9 +20,9 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 
 use crate::column_names::plain_names;
-use crate::problems::wrap;
-use crate::statement::type_name;
 use crate::table::FileTable;
+use carrel_query::problems::wrap;
+use carrel_query::words::type_name;
 
 /// At most this many columns at a time.
 const MOST_COLUMNS: usize = 500;
@@ -144,6 +144,19 @@ impl Kept {
     /// The summary of exactly these files.
     pub(crate) fn get(&self, identity: &Identity) -> Option<RecordBatch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned()
+    }
+
+    /// The row of one column, from any kept summary of exactly these files that has it.
+    pub(crate) fn of_column(&self, table: &FileTable, column: &str) -> Option<RecordBatch> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fingerprint = table.files.fingerprint();
+        kept.iter().filter(|(known, _)| known.label == table.label && known.files == fingerprint).find_map(
+            |(_, summary)| {
+                let names = summary.column_by_name("column_name")?.as_string_opt::<i32>()?;
+                let row = names.iter().position(|name| name == Some(column))?;
+                Some(summary.slice(row, 1))
+            },
+        )
     }
 
     /// Keeps one, instead of an older one of the same name.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use carrel_cell::problem::{Ename, Problem};
 use datafusion::catalog::{ScanArgs, ScanResult, Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{Constraints, Result};
+use datafusion::common::{Constraints, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
@@ -30,9 +30,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::catalog::{Packed, Source, data_file, format_of};
 use crate::config::Format;
+use crate::corrupt;
 use crate::place::{Place, unreadable};
 use crate::snapshot::{Registered, Snapshot};
-use crate::{corrupt, problems};
+use carrel_query::problems;
 
 /// Rows that are looked at to find out the columns of CSV and JSON.
 const SAMPLE_ROWS: usize = 20_000;
@@ -251,6 +252,19 @@ impl FileTable {
         self.estimate_rows().await
     }
 
+    /// What the files' own figures say of a column.
+    pub async fn column_statistics(&self, state: &SessionState, column: &str) -> Option<ColumnFigures> {
+        let at = self.inner.schema().index_of(column).ok()?;
+        let listed = self.inner.list_files_for_scan(state, &[], None).await.ok()?;
+        let known = listed.statistics.column_statistics.get(at)?;
+        Some(ColumnFigures {
+            rows: listed.statistics.num_rows,
+            nulls: known.null_count,
+            least: known.min_value.clone(),
+            greatest: known.max_value.clone(),
+        })
+    }
+
     /// Lines of the first file's first part, scaled up to all bytes.
     async fn estimate_rows(&self) -> Option<(u64, bool)> {
         let files = &self.files;
@@ -270,6 +284,18 @@ impl FileTable {
         let unit = 10_u64.pow(rows.max(1).ilog10().saturating_sub(2));
         Some((rows / unit * unit, false))
     }
+}
+
+/// What the files' own figures say of one column, as far as they have any.
+pub struct ColumnFigures {
+    /// Rows of all files.
+    pub rows: Precision<usize>,
+    /// Rows without a value.
+    pub nulls: Precision<usize>,
+    /// The least value.
+    pub least: Precision<ScalarValue>,
+    /// The greatest value.
+    pub greatest: Precision<ScalarValue>,
 }
 
 /// The place, read as this dataset.

@@ -6,6 +6,7 @@ import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
 import { KernelData } from './kernel';
 import { DataPanel } from './panel';
 import { insert } from './insert';
+import { tell } from './parameters';
 
 const plugin = {
   id: '@carrel/data:panel',
@@ -37,6 +38,13 @@ const plugin = {
     NotebookActions.executed.connect((_, { notebook }) => {
       if (notebook === notebooks.currentWidget?.content) {
         panel.refresh();
+      }
+    });
+
+    NotebookActions.executionScheduled.connect((_, { notebook }) => {
+      const kernel = notebooks.find(widget => widget.content === notebook)?.sessionContext.session?.kernel;
+      if (kernel && notebook.model) {
+        tell(kernel, notebook.model.metadata);
       }
     });
 

@@ -151,6 +151,9 @@ impl<'a> Parser<'a> {
         if self.word("DATASETS") {
             return Ok(StatementKind::ShowDatasets { like: self.like()? });
         }
+        if self.word("MORE") {
+            return Ok(StatementKind::ShowMore);
+        }
         if self.word("TABLES") || self.word("VIEWS") {
             return Ok(StatementKind::ShowTables { like: self.like()? });
         }
@@ -291,7 +294,7 @@ impl<'a> Parser<'a> {
 
     fn set(&mut self) -> Parsed<StatementKind> {
         let first = self.tokens[0];
-        if first.is_word(self.src, "RESET") {
+        if first.is_word(self.src, "RESET") && !(self.peek_word("VARIABLE") && self.peek_after().is_some()) {
             let span = self.here();
             return Ok(StatementKind::Set { key: self.key()?, value: None, span });
         }
@@ -300,6 +303,11 @@ impl<'a> Parser<'a> {
             let value = Some(OptionValue::Text(name.to_string()));
             return Ok(StatementKind::Set { key: "schema".to_owned(), value, span: name.span });
         }
+        if self.peek_word("VARIABLE")
+            && !self.peek_after().is_some_and(|token| token.is_symbol(self.src, '='))
+        {
+            return self.variable();
+        }
         let start = self.here();
         let key = self.key()?;
         if !self.symbol('=') && !self.word("TO") {
@@ -307,6 +315,30 @@ impl<'a> Parser<'a> {
         }
         let value = self.value()?;
         Ok(StatementKind::Set { key, value: Some(value), span: start.to(self.before()) })
+    }
+
+    fn variable(&mut self) -> Parsed<StatementKind> {
+        let reset = self.tokens[0].is_word(self.src, "RESET");
+        let _ = self.word("VARIABLE");
+        let start = self.here();
+        let name = self.name("the name of a variable")?;
+        let [name] = name.parts.as_slice() else {
+            return Err(Problem::syntax(name.span, "a variable's name has no dots"));
+        };
+        let value = if reset {
+            None
+        } else {
+            if !self.symbol('=') && !self.word("TO") {
+                return Err(self.unexpected("= and a value"));
+            }
+            Some(self.value().map_err(|problem| {
+                problem.hint(
+                    "a variable takes a literal: a text, a number, true, false, NULL or a [list] of them",
+                )
+            })?)
+        };
+        let span = start.to(self.before());
+        Ok(StatementKind::SetVariable { name: name.clone(), value, span })
     }
 
     fn copy(&mut self) -> Parsed<StatementKind> {

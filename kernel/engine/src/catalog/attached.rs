@@ -108,8 +108,9 @@ impl Catalog {
     /// When scratch is full.
     pub fn save(&self, scratch: &Scratch) -> Result<(), Problem> {
         let kept: Vec<Kept> = self.attached.lock().iter().map(|(name, one)| kept(name, one)).collect();
-        let bytes = serde_json::to_vec(&kept)
-            .map_err(|error| crate::problems::internal("what is attached cannot be written", &error))?;
+        let bytes = serde_json::to_vec(&kept).map_err(|error| {
+            carrel_query::problems::internal("what is attached cannot be written", &error)
+        })?;
         scratch.put(FILE, &bytes)
     }
 

@@ -21,7 +21,10 @@ const ACTIONS: &[(&str, &str)] = &[
     ("carrel.progress", "Where a statement stands: body is its handle, answer is JSON."),
     ("carrel.stats", "What a statement took: body is its handle, answer is JSON."),
     ("carrel.cancel", "Stops a statement: body is its handle, or empty for all."),
-    ("carrel.reset", "Forgets the session's tables, views, models and settings: its kernel was restarted."),
+    (
+        "carrel.reset",
+        "Forgets the session's tables, views, models and settings, unless session.persist is set: its kernel was restarted.",
+    ),
     ("carrel.describe", "Names, columns and facts for completion: body and answer are JSON."),
     ("CancelFlightInfo", "Stops a statement by its FlightInfo."),
     ("CloseSession", "Does nothing: a session ends with its kernel."),
@@ -103,5 +106,5 @@ fn unreadable() -> Status {
 fn json(value: &impl serde::Serialize) -> Result<Bytes, Status> {
     serde_json::to_vec(value)
         .map(Bytes::from)
-        .map_err(|error| to_status(&crate::problems::internal("an answer", &error)))
+        .map_err(|error| to_status(&carrel_query::problems::internal("an answer", &error)))
 }

@@ -4,6 +4,8 @@
 //! `{"op":"columns","names":[…]}` → `{"columns":{name:[{"name","type"}]}}`;
 //! `{"op":"inspect","name","detail"}` → `{"found","kind","title","description","facts":[[label,value]],"columns":[{"name","type","note"}]}`.
 
+mod column;
+
 use bytes::Bytes;
 use carrel_cell::problem::{Ename, Problem};
 use datafusion::catalog::TableProvider;
@@ -12,15 +14,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::catalog::Dataset;
-use crate::config::show_size;
-use crate::functions::catalog;
 use crate::model;
 use crate::names;
 use crate::run::grouped;
 use crate::scratch::provider::ScratchTable;
 use crate::session::Session;
-use crate::statement::type_name;
 use crate::table::FileTable;
+use carrel_query::functions::catalog;
+use carrel_query::words::show_size;
+use carrel_query::words::type_name;
 
 /// Relations whose columns are answered at a time.
 const MOST: usize = 32;
@@ -59,7 +61,7 @@ pub(super) async fn answer(session: &Session, body: &Bytes) -> Result<Bytes, Pro
     };
     serde_json::to_vec(&answer)
         .map(Bytes::from)
-        .map_err(|error| crate::problems::internal("an answer", &error))
+        .map_err(|error| carrel_query::problems::internal("an answer", &error))
 }
 
 async fn all(session: &Session) -> Value {
@@ -108,13 +110,20 @@ async fn inspect(session: &Session, name: &str, _detail: u8) -> Value {
         && let Some((table, dataset)) = find(session, before).await
         && let Ok(field) = table.schema().field_with_name(last)
     {
+        let mut facts = vec![
+            ("type", type_name(field.data_type())),
+            ("nullable", if field.is_nullable() { "yes" } else { "no" }.to_owned()),
+        ];
+        if let Some(files) = table.downcast_ref::<FileTable>() {
+            facts.extend(column::facts(session, files, field).await);
+        }
         let comment = dataset.as_ref().and_then(|dataset| dataset.comments.get(last)).cloned();
         return json!({
             "found": true,
             "kind": "column",
             "title": name,
             "description": comment.or_else(|| field.metadata().get("comment").cloned()),
-            "facts": [["type", type_name(field.data_type())], ["nullable", if field.is_nullable() { "yes" } else { "no" }]],
+            "facts": facts,
         });
     }
     match function(session, name) {

@@ -16,8 +16,8 @@ use datafusion::common::TableReference;
 
 use crate::names::{self, CATALOG, SESSION};
 use crate::output::plain_schema;
-use crate::problems::internal;
 use crate::session::Session;
+use carrel_query::problems::internal;
 
 type Built = Result<RecordBatch, Problem>;
 

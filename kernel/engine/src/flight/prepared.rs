@@ -16,8 +16,8 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::LogicalPlan;
 use futures::TryStreamExt;
 
-use crate::edit::{Edited, Edits};
-use crate::problems::internal;
+use carrel_cell::edit::{Edited, Edits};
+use carrel_query::problems::internal;
 
 /// Bytes of parameters or ingested rows that are held at a time.
 const MOST_ROWS: usize = 1_000_000;
@@ -37,7 +37,7 @@ pub(super) fn numbered(sql: &str) -> Result<Edited, Problem> {
 
 /// The parameters' columns: `$1`, `$2` … with the types that the query gives them.
 pub(super) fn parameters(plan: &LogicalPlan) -> Result<Schema, Problem> {
-    let types = plan.get_parameter_types().map_err(|error| crate::problems::of(&error, ""))?;
+    let types = plan.get_parameter_types().map_err(|error| carrel_query::problems::of(&error, ""))?;
     let mut types: Vec<_> = types.into_iter().collect();
     types.sort_by_key(|(name, _)| {
         (name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX), name.clone())
@@ -66,7 +66,7 @@ pub(super) fn values(batch: &RecordBatch) -> Result<ParamValues, Problem> {
     }
     let values: Result<Vec<_>, _> =
         batch.columns().iter().map(|column| ScalarValue::try_from_array(column.as_ref(), 0)).collect();
-    values.map(ParamValues::from).map_err(|error| crate::problems::of(&error, ""))
+    values.map(ParamValues::from).map_err(|error| carrel_query::problems::of(&error, ""))
 }
 
 /// The rows that a client sends, as one batch.

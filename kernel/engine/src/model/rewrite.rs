@@ -12,9 +12,9 @@ use super::learn::metric_names;
 use super::predict::{LABEL, PROBS};
 use super::store::{Store, Stored};
 use super::{evaluate, predict};
-use crate::edit::{Edited, Edits};
 use crate::run::Run;
 use crate::session::Session;
+use carrel_cell::edit::{Edited, Edits};
 
 /// The calls.
 const CALLS: &[&str] = &["EVALUATE", "PREDICT", "WEIGHTS", "TRAINING_INFO"];

@@ -14,8 +14,8 @@ use sqlparser::ast::{
     TableSampleUnit,
 };
 
-use crate::plan::sample::{Sample, sampled};
-use crate::problems::wrap;
+use carrel_query::plan::sample::{Sample, sampled};
+use carrel_query::problems::wrap;
 
 /// Plans them.
 #[derive(Debug)]

@@ -15,11 +15,13 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::catalog::{Packed, data_file, format_of};
-use crate::config::{Format, show_size};
-use crate::files::{disk_full, kind_text};
+use crate::config::Format;
 use crate::output::Output;
 use crate::run::{Run, grouped};
 use crate::session::Session;
+use carrel_query::problems::disk_full;
+use carrel_query::problems::kind_text;
+use carrel_query::words::show_size;
 
 /// Writes a query's rows to a file.
 pub(super) async fn copy(session: &Session, copy: &Copy, run: &Arc<Run>) -> Result<Output, Problem> {
@@ -37,7 +39,7 @@ pub(super) async fn copy(session: &Session, copy: &Copy, run: &Arc<Run>) -> Resu
         // encoding is long work between two awaits: other tasks of this statement go on meanwhile
         writer = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer))
             .await
-            .map_err(|error| crate::problems::internal("writing a file", &error))?
+            .map_err(|error| carrel_query::problems::internal("writing a file", &error))?
             .map_err(|error| odd(copy, &*error))?;
     }
     writer.finish().map_err(|error| odd(copy, &*error))?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, TimeUnit};
 use carrel_cell::problem::Problem;
 use carrel_cell::statement::{Name, Target};
+use carrel_query::words::type_name;
 use datafusion::common::TableReference;
 
 use crate::names;
@@ -69,59 +69,4 @@ async fn about(session: &Session, name: &Name) -> (BTreeMap<String, String>, Vec
     let files = table.as_ref().and_then(|table| table.downcast_ref::<FileTable>());
     let Some(files) = files else { return Default::default() };
     (dataset.map(|dataset| dataset.comments).unwrap_or_default(), files.partitions.clone())
-}
-
-/// A type as SQL writes it.
-pub fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Null => "NULL".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INTEGER".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
-        DataType::UInt32 => "INTEGER UNSIGNED".to_owned(),
-        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Float16 | DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => format!("DECIMAL({p},{s})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            "BYTEA".to_owned()
-        }
-        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
-        DataType::Time32(_) | DataType::Time64(_) => "TIME".to_owned(),
-        DataType::Timestamp(unit, zone) => {
-            let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            let zone = if zone.is_some() { " WITH TIME ZONE" } else { "" };
-            format!("TIMESTAMP({digits}){zone}")
-        }
-        DataType::Interval(_) | DataType::Duration(_) => "INTERVAL".to_owned(),
-        DataType::Dictionary(_, value) => type_name(value),
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => {
-            format!("{}[]", type_name(item.data_type()))
-        }
-        DataType::FixedSizeList(item, n) => format!("{}[{n}]", type_name(item.data_type())),
-        DataType::Struct(fields) => {
-            let parts: Vec<_> = fields
-                .iter()
-                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
-                .collect();
-            format!("STRUCT({})", parts.join(", "))
-        }
-        other => other.to_string().to_uppercase(),
-    }
 }

@@ -10,12 +10,12 @@ use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::Dataset;
-use crate::config::show_size;
-use crate::functions::catalog;
 use crate::names;
 use crate::output::{Output, batch, text_table};
 use crate::run::{Run, grouped};
 use crate::session::Session;
+use carrel_query::functions::catalog;
+use carrel_query::words::show_size;
 
 /// How long the figures of all datasets may take together; what is not known by then stays empty.
 const PATIENCE: Duration = Duration::from_secs(3);

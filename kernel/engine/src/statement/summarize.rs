@@ -7,10 +7,10 @@ use carrel_cell::problem::Problem;
 use carrel_cell::statement::Target;
 
 use crate::output::Output;
-use crate::problems;
 use crate::run::Run;
 use crate::session::{Planned, Session};
 use crate::summary::{self, Identity};
+use carrel_query::problems;
 
 /// Every column's figures.
 pub(super) async fn summarize(session: &Session, target: &Target, run: &Arc<Run>) -> Result<Output, Problem> {

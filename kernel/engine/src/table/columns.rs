@@ -14,8 +14,8 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::Files;
 use crate::config::Format;
-use crate::problems;
 use crate::snapshot::Snapshot;
+use carrel_query::problems;
 
 /// Files whose columns are looked at at the same time.
 const ABREAST: usize = 32;
@@ -146,8 +146,8 @@ impl Columns {
             }
             let wider = wider(known.data_type(), field.data_type()).ok_or_else(|| Clash {
                 column: field.name().clone(),
-                before: crate::statement::type_name(known.data_type()),
-                now: crate::statement::type_name(field.data_type()),
+                before: carrel_query::words::type_name(known.data_type()),
+                now: carrel_query::words::type_name(field.data_type()),
             })?;
             let nullable = known.is_nullable() || field.is_nullable();
             *known =

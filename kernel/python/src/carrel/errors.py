@@ -57,7 +57,7 @@ class Cancelled(_Shown, KeyboardInterrupt):
 
 def _kinds():
     names = [
-        "SyntaxError", "UnknownDataset", "UnknownColumn", "UnknownFunction", "UnknownModel", "AmbiguousName", "AlreadyExists", "TypeError",
+        "SyntaxError", "UnknownDataset", "UnknownColumn", "UnknownFunction", "UnknownModel", "UnknownParameter", "AmbiguousName", "AlreadyExists", "TypeError",
         "ValueError", "Unsupported", "MemoryLimit", "DiskLimit", "CorruptFile", "FileNotFound", "PolicyDenied", "SourceUnavailable",
         "SourceChanged", "BadOption", "TrainingError", "EngineLost", "Internal",
     ]

@@ -189,6 +189,10 @@ impl<'a> Parser<'a> {
         self.tokens.get(self.at)
     }
 
+    pub(super) fn peek_after(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at + 1)
+    }
+
     pub(super) fn peek_word(&self, word: &str) -> bool {
         self.peek().is_some_and(|token| token.is_word(self.src, word))
     }
