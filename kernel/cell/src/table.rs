@@ -113,7 +113,8 @@ fn html_cell(out: &mut String, column: &Column, value: Option<&str>, limits: Lim
                 Some(head) => format!("<details><summary>{}…</summary>{shown}</details>", escape(head)),
                 None => shown,
             };
-            write!(out, "<td style=\"text-align:{}{}\">{shown}</td>", side(column), white_space(value))
+            let space = if folded(value).is_some() { ";white-space:nowrap" } else { white_space(value) };
+            write!(out, "<td style=\"text-align:{}{space}\">{shown}</td>", side(column))
         }
     };
 }
@@ -279,7 +280,7 @@ mod tests {
         let long = format!("[{}]", "1<2, ".repeat(20));
         let seen = escape(&long[..48]);
         let expected = format!(
-            "<td style=\"text-align:left\"><details><summary>{}…</summary>{}</details></td>",
+            "<td style=\"text-align:left;white-space:nowrap\"><details><summary>{}…</summary>{}</details></td>",
             seen.trim_end(),
             escape(&long)
         );

@@ -228,6 +228,11 @@ static SCALARS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     all
 });
 
+/// Times of any kind as text, as a cast writes them.
+pub fn time_text(times: &ArrayRef) -> Result<ArrayRef> {
+    format::time_text(times)
+}
+
 /// A call of one of these functions.
 pub fn call(name: &str, args: Vec<Expr>) -> Result<Expr> {
     let function = SCALARS.get(name).ok_or_else(|| plan_datafusion_err!("there is no function {name}"))?;

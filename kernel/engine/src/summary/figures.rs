@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, ListArray, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, ScalarValue};
@@ -230,6 +230,11 @@ fn list(fields: &Fields, columns: Vec<ArrayRef>, given: bool) -> Result<ArrayRef
 }
 
 fn text(value: &ScalarValue) -> Option<String> {
+    if let DataType::Timestamp(..) = value.data_type() {
+        let texts = carrel_query::functions::time_text(&value.to_array().ok()?).ok()?;
+        let texts = texts.as_string_opt::<i32>()?;
+        return texts.is_valid(0).then(|| texts.value(0).to_owned());
+    }
     match value.cast_to(&DataType::Utf8) {
         Ok(ScalarValue::Utf8(text)) => text,
         _ => None,

@@ -20,6 +20,7 @@ use super::{DEF, Def, Takes};
 use crate::problems::wrap;
 use patterns::{number_as, postgres, to_number};
 use plain::{parsed_plainly, read_dates, read_times, read_type};
+pub(crate) use shown::time_text;
 
 /// The table.
 pub(super) const DEFS: &[Def] = &[
@@ -115,13 +116,7 @@ pub(super) const DEFS: &[Def] = &[
         run: |args, _| read_dates(args, false),
         ..DEF
     },
-    Def {
-        name: "__time_text",
-        takes: &[Takes::Any],
-        gives: text,
-        run: |args, _| shown::time_text(args),
-        ..DEF
-    },
+    Def { name: "__time_text", takes: &[Takes::Any], gives: text, run: |args, _| time_text(&args[0]), ..DEF },
     Def {
         name: "to_number",
         takes: &[Takes::Text],

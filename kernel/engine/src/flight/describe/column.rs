@@ -1,7 +1,7 @@
 //! What a tooltip says of a column's values, from what is known already: the kept summary of its files, else their Parquet statistics. No data is read.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{Field, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
 use datafusion::common::stats::Precision;
@@ -84,6 +84,10 @@ fn top(column: &ArrayRef) -> String {
 fn value(column: &ArrayRef) -> Option<String> {
     if column.is_null(0) {
         return None;
+    }
+    if let DataType::Timestamp(..) = column.data_type() {
+        let texts = carrel_query::functions::time_text(column).ok()?;
+        return Some(texts.as_string_opt::<i32>()?.value(0).to_owned());
     }
     let formatter = ArrayFormatter::try_new(column, &FormatOptions::default()).ok()?;
     Some(shortened(&formatter.value(0).try_to_string().ok()?))

@@ -13,8 +13,7 @@ use super::super::zones;
 const SECOND: i64 = 1_000_000_000;
 
 /// Times of any unit, with or without a zone, as text.
-pub(super) fn time_text(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let array = &args[0];
+pub(crate) fn time_text(array: &ArrayRef) -> Result<ArrayRef> {
     let micros = |array: &ArrayRef, zone: Option<Arc<str>>| {
         arrow::compute::cast(array, &DataType::Timestamp(TimeUnit::Microsecond, zone))
     };
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
 
     fn shown(array: impl Array + 'static) -> String {
-        let texts = time_text(&[Arc::new(array) as ArrayRef]).unwrap();
+        let texts = time_text(&(Arc::new(array) as ArrayRef)).unwrap();
         texts.as_string::<i32>().value(0).to_owned()
     }
 

@@ -269,6 +269,15 @@ fn sorts_by(order_by: Option<&OrderBy>, name: &str) -> bool {
     })
 }
 
+fn is_cast_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => {
+            matches!(**expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) || is_cast_column(expr)
+        }
+        _ => false,
+    }
+}
+
 /// What the planner calls an unnamed item: a cast is called like what is cast.
 fn planned_name(expr: &Expr) -> String {
     match expr {
@@ -300,6 +309,9 @@ fn twins(items: &mut [SelectItem], order_by: Option<&OrderBy>) {
         if twin {
             let number = if *count > 1 { *count } else { 0 };
             *item = SelectItem::ExprWithAlias { expr, alias: quoted(&format!("{name}{TWIN}{number}")) };
+        } else if matches!(item, SelectItem::UnnamedExpr(_)) && is_cast_column(&expr) {
+            // the planner would write the table before it
+            *item = SelectItem::ExprWithAlias { expr, alias: quoted(&name) };
         }
     }
 }
