@@ -34,7 +34,8 @@ const MARKS: usize = 256;
 const LOOK: usize = 256;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a kernel that has gone may take to be explained.
+/// How long a kernel that has gone may take to be explained. Its clients know already that it is dead. (jupyter_server tells them so too, and never
+/// closes their websockets.)
 const LAST_NOTICE: Duration = Duration::from_millis(1500);
 /// How often a ping goes out.
 const PING: Duration = Duration::from_secs(30);
