@@ -108,7 +108,7 @@ def test_a_terminal_that_fills_the_home_is_ended_and_requests_are_told_why(fresh
 
         def asked():
             looked.add(ada.call("GET", "api/contents/").status_code)
-            saved.append(ada.call("PUT", "api/contents/a.bin", json=body(2 * MIB)))
+            saved.append(ada.call("PUT", f"api/contents/s{len(saved)}.bin", json=body(2 * MIB)))
             return len(ended()) >= count
 
         wait_until(asked, 60, 0.02, "the desk's end")
@@ -116,14 +116,15 @@ def test_a_terminal_that_fills_the_home_is_ended_and_requests_are_told_why(fresh
     for _ in range(10):
         asked()
     assert looked == {200}, looked
-    assert {a.status_code for a in saved} <= {200, 507}, [(a.status_code, a.text[:200]) for a in saved]
+    assert {a.status_code for a in saved} <= {201, 507}, [(a.status_code, a.text[:200]) for a in saved]
     full = [a for a in saved if a.status_code == 507]
     assert full
     for answer in full:
         refused(answer, " of 16.0 MiB")
-    wait_until(lambda: "t.bin" in ada.call("PUT", "api/contents/a.bin", json=body(2 * MIB)).json().get("message", ""), 20, what="the largest file's name")
-    ada.call("DELETE", "api/contents/t.bin", 204)
-    wait_until(lambda: ada.call("PUT", "api/contents/a.bin", json=body(2 * MIB)).status_code == 200, 10, what="room")
+    wait_until(lambda: "t.bin" in ada.call("PUT", "api/contents/b.bin", json=body(2 * MIB)).json().get("message", ""), 20, what="the largest file's name")
+    for name in [e["name"] for e in ada.call("GET", "api/contents/", 200).json()["content"] if e["name"].endswith(".bin")]:
+        ada.call("DELETE", f"api/contents/{name}", 204)
+    wait_until(lambda: ada.call("PUT", "api/contents/b.bin", json=body(4 * MIB)).status_code == 201, 10, what="room")
 
 
 def spawnd_log(carrel):
