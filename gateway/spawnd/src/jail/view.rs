@@ -252,9 +252,9 @@ impl Builder<'_> {
         symlink("/run", self.at("/var/run"))?;
         for node in devices(wants) {
             let device = fs::symlink_metadata(&node).is_ok_and(|meta| meta.file_type().is_char_device());
-            let climbs = node.components().any(|part| part == Component::ParentDir);
-            if !device || climbs || !node.starts_with("/dev") {
-                return Err(io::Error::other(format!("{} is not a character device below /dev", node.display())));
+            if !device || !node.starts_with("/dev") || node.components().any(|c| c == Component::ParentDir) {
+                let text = format!("{} is not a character device below /dev", node.display());
+                return Err(io::Error::other(text));
             }
             mount_point(self.root, &node, false)?;
         }
