@@ -271,6 +271,8 @@ pub struct SandboxSettings {
     pub uid_count: u32,
     /// Jails at once.
     pub max_jails: usize,
+    /// Device nodes of the profile `kernel+gpu`.
+    pub devices: Vec<PathBuf>,
 }
 
 impl Default for SandboxSettings {
@@ -281,6 +283,7 @@ impl Default for SandboxSettings {
             uid_base: 200_000,
             uid_count: 60_000,
             max_jails: 2000,
+            devices: Vec::new(),
         }
     }
 }
@@ -364,7 +367,7 @@ impl Config {
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
         limits::check(&self.limits, &self.limit_rules)?;
         self.hdfs.check()?;
-        network::check(&self.network, &self.allow, &self.profiles)?;
+        network::check(&self.network, &self.allow, &self.profiles, &self.sandbox.devices)?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
             return Err("gateway.user must be an ordinary user, not root".into());
         }

@@ -79,6 +79,7 @@ pub fn spawnd(
         uid: id.uid,
         gid: id.gid,
     });
+    settings.devices.clone_from(&config.sandbox.devices);
     // It was checked when the configuration was read.
     settings.profiles = network::profiles(&config.profiles).unwrap_or_default();
     let skeleton = prefix.join("share/skeleton");

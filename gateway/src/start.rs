@@ -78,6 +78,9 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
     let lab = crate::server::load_lab(&config)
         .map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
     let socket = spawnd(&config, &runtime, me)?;
+    if let Err(error) = carrel_spawnd::priority::serve_first() {
+        tracing::debug!(%error, "the gateway has no higher priority than others");
+    }
     let done = privileges::drop(me).and_then(|()| serve_dropped(config, lab, &socket, &lock, begun));
     if done.is_err() {
         // a start that failed leaves nothing behind, unless kernels of an earlier one live there

@@ -1,8 +1,10 @@
 """The bound of a home where no quota of the file system holds it: what goes through the contents API is refused before the bound, whole, and says what to do."""
 import base64
+import json
 import os
 
 import pytest
+import websocket
 
 from harness import wait_until
 
@@ -67,16 +69,63 @@ def test_what_a_kernel_writes_is_in_the_account(fresh):
     kid = ada.start_kernel("python3")
     with ada.connect(kid) as ws:
         ws.execute("import os; open('k.bin', 'wb').write(os.urandom(13 << 20)); os.sync()", timeout=60)
-    # The next count sees it, within seconds; what is saved before does not stay, so that the home is never far beyond its bound.
+    # The next count sees it, within seconds. What is saved until then brings the home far beyond its bound; the desk, which then saves nothing more, lives.
     answers = []
 
     def refusal():
-        answers.append(ada.call("PUT", "api/contents/x.bin", json=body(4 * MIB)))
-        if answers[-1].status_code == 201:
-            ada.call("DELETE", "api/contents/x.bin", 204)
+        answers.append(ada.call("PUT", f"api/contents/x{len(answers)}.bin", json=body(4 * MIB)))
         return answers[-1].status_code == 507
 
-    wait_until(refusal, 30, 0.5, "a refusal")
+    wait_until(refusal, 30, 0.05, "a refusal")
     assert {a.status_code for a in answers[:-1]} <= {201}, answers
     refused(answers[-1], "k.bin (13.0 MiB)")
-    ada.stop_kernel(kid)
+    for _ in range(4):
+        refused(ada.call("PUT", "api/contents/more.bin", json=body(4 * MIB)), " of 16.0 MiB")
+        assert ada.call("GET", "api/contents/").status_code == 200
+    assert carrel.run("jails").stdout.count("desk") == 1
+    ended = [line for line in spawnd_log(carrel) if "disk.over" in line and "desk-ada" in line]
+    assert not ended, ended
+
+
+def test_a_terminal_that_fills_the_home_is_ended_and_requests_are_told_why(fresh):
+    """The desk's jail is ended with it, perhaps again and again: what only looks is answered all the same, what would be saved is told 507 and why."""
+    carrel = fresh(demo=False)
+    carrel.set_config("limits.together", disk="16MiB")
+    carrel.start()
+    ada = carrel.server("ada")
+    ada.start_server()
+    assert ada.call("PUT", "api/contents/a.bin", json=body(MIB)).status_code == 201
+    looked, saved = set(), []
+
+    def ended():
+        return [line for line in spawnd_log(carrel) if "disk.over" in line and "desk-ada" in line]
+
+    for count in (1, 2):
+        name = ada.call("POST", "api/terminals", 200).json()["name"]
+        terminal = websocket.create_connection(ada.ws_url(f"terminals/websocket/{name}"), header=ada.ws_headers, suppress_origin=True, timeout=20)
+        # Slowly enough to be seen growing by several counts.
+        terminal.send(json.dumps(["stdin", "while :; do head -c 1M /dev/urandom >> t.bin; sleep 0.05; done\r"]))
+
+        def asked():
+            looked.add(ada.call("GET", "api/contents/").status_code)
+            saved.append(ada.call("PUT", f"api/contents/s{len(saved)}.bin", json=body(2 * MIB)))
+            return len(ended()) >= count
+
+        wait_until(asked, 60, 0.02, "the desk's end")
+        terminal.close()
+    for _ in range(10):
+        asked()
+    assert looked == {200}, looked
+    assert {a.status_code for a in saved} <= {201, 507}, [(a.status_code, a.text[:200]) for a in saved]
+    full = [a for a in saved if a.status_code == 507]
+    assert full
+    for answer in full:
+        refused(answer, " of 16.0 MiB")
+    wait_until(lambda: "t.bin" in ada.call("PUT", "api/contents/b.bin", json=body(2 * MIB)).json().get("message", ""), 20, what="the largest file's name")
+    for name in [e["name"] for e in ada.call("GET", "api/contents/", 200).json()["content"] if e["name"].endswith(".bin")]:
+        ada.call("DELETE", f"api/contents/{name}", 204)
+    wait_until(lambda: ada.call("PUT", "api/contents/b.bin", json=body(4 * MIB)).status_code == 201, 10, what="room")
+
+
+def spawnd_log(carrel):
+    return (carrel.runtime() / "spawnd.log").read_text(errors="replace").splitlines()

@@ -11,6 +11,7 @@ pub mod layers;
 pub mod limits;
 pub mod names;
 pub mod packet;
+pub mod priority;
 pub mod profiles;
 pub mod protocol;
 pub mod settings;

@@ -26,7 +26,12 @@ pub enum Received {
 
 /// Takes one packet. Descriptors arrive close-on-exec.
 pub fn receive(socket: impl AsFd) -> Result<Received, Errno> {
-    let mut bytes = vec![0; MAX_PACKET];
+    receive_up_to(socket, MAX_PACKET)
+}
+
+/// The same where it is known to be short: a fresh process should not touch more memory than it must.
+pub fn receive_up_to(socket: impl AsFd, most: usize) -> Result<Received, Errno> {
+    let mut bytes = vec![0; most];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;

@@ -16,6 +16,26 @@ pub enum KernelProfile {
     /// No network either, but a way to the proxy.
     #[serde(rename = "kernel+proxy")]
     Proxy,
+    /// No network, but the devices that the settings name.
+    #[serde(rename = "kernel+gpu")]
+    Gpu,
+    /// Both.
+    #[serde(rename = "kernel+proxy+gpu")]
+    ProxyGpu,
+}
+
+impl KernelProfile {
+    /// Whether it has a way to the proxy.
+    #[must_use]
+    pub fn proxy(self) -> bool {
+        matches!(self, Self::Proxy | Self::ProxyGpu)
+    }
+
+    /// Whether it sees the devices.
+    #[must_use]
+    pub fn devices(self) -> bool {
+        matches!(self, Self::Gpu | Self::ProxyGpu)
+    }
 }
 
 /// A rule: all that it names must fit.

@@ -299,6 +299,19 @@ pub struct Exited {
     /// The memory that it might have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
+    /// How the home stood, if that was the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<HomeUse>,
+}
+
+/// What a home holds, and may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each says what it is")]
+pub struct HomeUse {
+    pub bytes: u64,
+    pub files: u64,
+    pub max_bytes: Option<u64>,
+    pub max_files: Option<u64>,
 }
 
 /// Why spawnd ended a jail.

@@ -54,6 +54,9 @@ pub struct Settings {
     /// Takes kernels of the profile `kernel+proxy` to the network; without it none of that profile starts.
     #[serde(default)]
     pub proxy: Option<AideSettings>,
+    /// Device nodes that kernels of the profile `kernel+gpu` see; without any none of that profile starts.
+    #[serde(default)]
+    pub devices: Vec<PathBuf>,
     /// Which kernels have which profile; the first rule that fits counts, before what the kernelspec says.
     #[serde(default)]
     pub profiles: Vec<ProfileRule>,
@@ -94,6 +97,7 @@ impl Settings {
             engine_config: None,
             broker: None,
             proxy: None,
+            devices: Vec::new(),
             profiles: Vec::new(),
             skeleton: None,
             limits: LimitTables::default(),

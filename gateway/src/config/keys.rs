@@ -172,6 +172,11 @@ pub const TABLES: &[Table] = &[
             Key("uid_base", "200000", "The first uid given to users in mode root."),
             Key("uid_count", "60000", "How many uids may be given."),
             Key("max_jails", "2000", "Jails at once."),
+            Key(
+                "devices",
+                "[]",
+                "Device nodes that kernels of the profile kernel+gpu see, for example [\"/dev/nvidiactl\", \"/dev/nvidia0\", \"/dev/nvidia-uvm\"].",
+            ),
         ],
     },
     Table {
@@ -303,8 +308,9 @@ const LISTS_TEXT: &str = r#"
 # hosts = ["*.corp.example:8443", "10.0.0.5:5432"]
 # addresses = ["10.0.0.0/8"]
 #
-# Which kernels have which profile: "kernel" (no network at all, the default) or "kernel+proxy". All that a rule names must fit; the first that fits counts,
-# before "metadata": {"carrel": {"profile": …}} in kernel.json. A kernel has the profile with which it was started.
+# Which kernels have which profile: "kernel" (no network at all, the default), "kernel+proxy", "kernel+gpu" (with sandbox.devices) or
+# "kernel+proxy+gpu". All that a rule names must fit; the first that fits counts, before "metadata": {"carrel": {"profile": …}}
+# in kernel.json. A kernel has the profile with which it was started.
 #
 # [[profile]]
 # name = "kernel+proxy"

@@ -6,6 +6,7 @@ use carrel_spawnd::{KernelProfile, ProfileRule};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// `[network]`: the proxy. It runs if there is an `[[allow]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,7 +65,7 @@ pub struct AllowRule {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileSettings {
-    /// `kernel` or `kernel+proxy`.
+    /// `kernel`, with `+proxy`, `+gpu` or `+proxy+gpu`.
     pub name: KernelProfile,
     /// The kernelspec; none is every kernel.
     pub kernel: Option<String>,
@@ -127,6 +128,7 @@ pub(super) fn check(
     network: &NetworkSettings,
     rules: &[AllowRule],
     profile_rules: &[ProfileSettings],
+    devices: &[PathBuf],
 ) -> Result<(), String> {
     allow(rules)?;
     profiles(profile_rules)?;
@@ -144,8 +146,14 @@ pub(super) fn check(
     if network.user.is_empty() || matches!(network.user.as_str(), "root" | "0") {
         return Err("network.user must be an ordinary user, not root".into());
     }
-    if rules.is_empty() && profile_rules.iter().any(|rule| rule.name == KernelProfile::Proxy) {
+    if rules.is_empty() && profile_rules.iter().any(|rule| rule.name.proxy()) {
         return Err("a [[profile]] is kernel+proxy, but nothing may be reached: add an [[allow]]".into());
+    }
+    if devices.is_empty() && profile_rules.iter().any(|rule| rule.name.devices()) {
+        return Err("a [[profile]] is kernel+gpu, but no device is named: set sandbox.devices".into());
+    }
+    if let Some(path) = devices.iter().find(|path| !path.starts_with("/dev")) {
+        return Err(format!("sandbox.devices: {} does not lie below /dev", path.display()));
     }
     Ok(())
 }
@@ -177,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_for_those_who_may_have_them() {
+        let text =
+            "[sandbox]\ndevices = [\"/dev/nvidia0\"]\n[[profile]]\nname = \"kernel+gpu\"\ngroup = \"ml\"";
+        let config = parse(text).unwrap();
+        assert_eq!(config.sandbox.devices, [PathBuf::from("/dev/nvidia0")]);
+        let rules = profiles(&config.profiles).unwrap();
+        assert!(rules[0].profile.devices() && !rules[0].profile.proxy());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, want) in [
             ("[network]\nprot = 1", "unknown key prot in [network]"),
@@ -186,7 +204,9 @@ mod tests {
             ("[[allow]]\nhost = [\"a\"]", "did you mean hosts?"),
             ("[[allow]]\nhosts = [\"a\"]\nuser = \"a\"\ngroup = \"b\"", "not both"),
             ("[[allow]]\nuser = \"a\"", "hosts"),
-            ("[[profile]]\nname = \"kernel+gpu\"", "kernel+proxy"),
+            ("[[profile]]\nname = \"kernel+net\"", "kernel+proxy"),
+            ("[[profile]]\nname = \"kernel+gpu\"", "set sandbox.devices"),
+            ("[sandbox]\ndevices = [\"/tmp/x\"]", "does not lie below /dev"),
             ("[[profile]]\nname = \"kernel+proxy\"", "add an [[allow]]"),
             ("[[profile]]\nname = \"kernel\"\nkernel = \"a b\"", "[[profile]] kernel"),
         ] {

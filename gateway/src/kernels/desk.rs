@@ -13,8 +13,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use carrel_spawnd::protocol::HomeUse;
 use carrel_spawnd::{JailId, Profile, RelPath, Start, UserName};
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -31,6 +32,31 @@ use super::groups;
 const IDLE: usize = 4;
 /// How long an idle connection is kept; a desk ends by itself later than that.
 const IDLE_FOR: Duration = Duration::from_secs(60);
+
+/// Told to whoever wanted to save something when the desk was ended. (The next desk names the largest files, too.)
+fn full(home: HomeUse) -> String {
+    let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
+    let of = |bound: Option<String>| bound.map_or_else(String::new, |bound| format!(" of {bound}"));
+    format!(
+        "your home is full: this was not saved. It holds {}{} in {} files{}: something in it, a terminal perhaps, wrote on beyond the bound, until your file service and its terminals were ended. Delete something first; files can still be browsed",
+        mib(home.bytes),
+        of(home.max_bytes.map(mib)),
+        home.files,
+        of(home.max_files.map(|files| files.to_string())),
+    )
+}
+
+/// The same request for the next desk, if it only looks at something.
+fn again(request: &Request<Body>) -> Option<Request<Body>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let mut again = Request::new(Body::empty());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
 
 /// All desks. Cheap to clone.
 #[derive(Clone)]
@@ -66,7 +92,34 @@ impl Desks {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let uri = format!("http://{user}{path}");
         *request.uri_mut() = uri.parse().map_err(|e| Error::Malformed(format!("address: {e}")))?;
-        self.client.request(request).await.map_err(|error| explain(&error))
+        let again = again(&request);
+        let error = match self.client.request(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => explain(&error),
+        };
+        if !matches!(error, Error::Upstream { .. }) {
+            return Err(error);
+        }
+        // A desk that has just ended is gone when this is known.
+        match (self.ended_for_space(user).await, again) {
+            (_, Some(again)) => self.client.request(again).await.map_err(|error| explain(&error)),
+            (Some(home), None) => Err(Error::NoSpace(full(home))),
+            (None, None) => Err(error),
+        }
+    }
+
+    /// How the home stood, if spawnd has ended the desk because that had grown far beyond its bound.
+    async fn ended_for_space(&self, user: &UserName) -> Option<HomeUse> {
+        let id = jail_id(user).ok()?;
+        // Until it is buried there is nothing to be told.
+        for _ in 0..20 {
+            match self.starter.spawnd.exit(id.clone()).await {
+                Ok(exit) => return exit.home,
+                Err(Error::NotFound(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// A connection of one's own, for a websocket.
@@ -225,6 +278,18 @@ fn jail_id(user: &UserName) -> Result<JailId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_home_is_told_with_its_figures() {
+        let home = HomeUse { bytes: 17 << 19, files: 3, max_bytes: Some(8 << 20), max_files: None };
+        let text = full(home);
+        assert!(
+            text.starts_with(
+                "your home is full: this was not saved. It holds 8.5 MiB of 8.0 MiB in 3 files: "
+            ),
+            "{text}"
+        );
+    }
 
     #[test]
     fn every_user_has_one_desk() {

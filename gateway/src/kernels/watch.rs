@@ -17,6 +17,9 @@ const LOOK: Duration = Duration::from_secs(20);
 /// Attempts to reach the shim again after its connection broke.
 const ATTEMPTS: u32 = 3;
 
+/// Messages after which others get their turn.
+const TURN: u32 = 64;
+
 /// What the control connection says first.
 #[must_use]
 pub fn hello(kernel: &Kernel) -> Hello {
@@ -43,7 +46,7 @@ pub async fn run(
 ) -> End {
     let mut pending: HashMap<u64, oneshot::Sender<Result<(), String>>> = HashMap::new();
     let mut next_id = 0;
-    let mut kills = 0;
+    let (mut kills, mut heard) = (0, 0u32);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -65,6 +68,10 @@ pub async fn run(
             }
             () = kernel.ended.cancelled(), if pending.is_empty() => return End::Ended,
         };
+        heard = heard.wrapping_add(1);
+        if heard.is_multiple_of(TURN) {
+            tokio::task::yield_now().await;
+        }
         match delivery {
             Ok(Some(Delivery::Message { channel: Channel::Iopub, message, .. })) => {
                 let status = message.header().ok().filter(|header| header.msg_type == "status");

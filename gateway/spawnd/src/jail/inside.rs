@@ -34,7 +34,7 @@ use super::{init, start};
 use crate::host::cpus::hold;
 use crate::host::folders::below;
 use crate::host::mode::unshare;
-use crate::sys::{self, Propagation, Signals};
+use crate::sys::{self, Signals};
 
 /// Descriptor numbers after step 2.
 pub(crate) const SYNC: RawFd = 4;
@@ -177,8 +177,8 @@ fn private_mounts(job: &Inside<'_>, view: &Seen) -> Result<(), String> {
     }
     said("mounting /proc", mounts::attach(proc, Path::new("/proc")))?;
     for (mask, folder) in &view.masks {
-        let cover = Path::new(if *folder { EMPTY } else { "/dev/null" });
-        said("covering a part of /proc", mounts::bind(cover, mask, 0, Propagation::Kept))?;
+        let with = Path::new(if *folder { EMPTY } else { "/dev/null" });
+        said("covering a part of /proc", mounts::cover(with, mask))?;
     }
     let sized = |bytes| options(format!("mode=1777,size={bytes},nr_inodes={}", limits.tmp_inodes));
     let (tmp, shm) = (Path::new("/tmp"), Path::new("/dev/shm"));

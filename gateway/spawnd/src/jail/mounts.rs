@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    fsconfig_set_string, fsmount, fsopen, mount, mount_bind, move_mount, open_tree,
 };
 
 use crate::sys::{self, Propagation};
@@ -51,6 +51,11 @@ pub(crate) fn bind(
     propagation: Propagation,
 ) -> io::Result<()> {
     attach(copy_of(source, attributes, propagation)?, target)
+}
+
+/// Covers a file or a folder with another one as it is mounted now. (One call: there are a dozen for each jail.)
+pub(crate) fn cover(source: &Path, target: &Path) -> io::Result<()> {
+    mount_bind(source, target).map_err(io::Error::from)
 }
 
 /// A fresh tmpfs.

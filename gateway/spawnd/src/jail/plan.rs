@@ -171,7 +171,7 @@ pub(crate) fn kernel(
         cwd.to_string(),
     ];
     let mut env = common(places, &whose.user);
-    let proxy = profile == KernelProfile::Proxy;
+    let proxy = profile.proxy();
     if proxy {
         let socket = text(&places.proxy.join("proxy.sock"));
         argv.extend(["--relay".into(), format!("{PROXY_PORT}:{socket}")]);

@@ -181,7 +181,7 @@ pub(crate) fn tell(sync: BorrowedFd<'_>, kind: u8, text: &[u8]) -> io::Result<()
 
 /// Waits inside for spawnd's word; spawnd's death is an error.
 pub(crate) fn wait_for_go(sync: BorrowedFd<'_>) -> io::Result<()> {
-    match packet::receive(sync)? {
+    match packet::receive_up_to(sync, GO.len())? {
         Received::Packet(bytes, _) if bytes == GO => Ok(()),
         _ => Err(io::Error::other("spawnd gave up")),
     }

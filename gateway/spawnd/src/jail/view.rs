@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use gateway_spawnd::Settings;
 use gateway_spawnd::packet::{self, Received};
@@ -251,7 +251,8 @@ impl Builder<'_> {
         symlink("/tmp", self.at("/var/tmp"))?;
         symlink("/run", self.at("/var/run"))?;
         for node in devices(wants) {
-            if !node.starts_with("/dev") || !fs::metadata(&node)?.file_type().is_char_device() {
+            let device = fs::symlink_metadata(&node).is_ok_and(|meta| meta.file_type().is_char_device());
+            if !device || !node.starts_with("/dev") || node.components().any(|c| c == Component::ParentDir) {
                 let text = format!("{} is not a character device below /dev", node.display());
                 return Err(io::Error::other(text));
             }

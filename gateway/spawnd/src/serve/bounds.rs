@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_spawnd::protocol::Bounded;
 use gateway_spawnd::{JailId, LayerName, LayerReport, LayerState, LimitTables, Limits, Settings};
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::jails::{Jail, Running, Which, cgroup_leaf};
 use super::users::User;
+use super::watch::MemoryWatch;
 use super::{KEPT_LIMITS, Server};
 use crate::host::cgroup::{Bounds, Cgroups};
 use crate::jail::plan::Kind;
@@ -128,7 +129,11 @@ fn watched(running: &mut Running, limits: &Limits, report: &mut LayerReport) {
             report.remove(&LayerName::Memory);
         }
         (watch, None) => *watch = None,
-        (None, Some(_)) => {}
+        // It was not bounded so far: from now on somebody looks.
+        (watch @ None, limit) => {
+            let layer = report.get_mut(&LayerName::Memory);
+            *watch = MemoryWatch::needed(layer, limit, Instant::now());
+        }
     }
 }
 

@@ -100,9 +100,17 @@ impl Server {
             })?),
             None => None,
         };
+        let kernel_profile = match (&kernelspec, spec) {
+            (Some(name), Some(spec)) => profile_of(&settings.profiles, (name, spec), &user, &groups),
+            _ => KernelProfile::Plain,
+        };
+        if kernel_profile.devices() {
+            admit_devices(settings, shop)?;
+        }
         let view = match (shop.mode, &kernelspec) {
             (Mode::Degraded, _) => None,
             (_, None) => Some(&views.desk),
+            (_, Some(name)) if kernel_profile.devices() => views.with_devices.get(name),
             (_, Some(name)) => views.kernels.get(name),
         };
         let view = view.map(Result::as_ref).transpose().map_err(|why| {
@@ -143,11 +151,7 @@ impl Server {
                     .map_err(|error| internal("telling the desk its bounds", &error))?;
             }
         }
-        let kernel_profile = match (&kernelspec, spec) {
-            (Some(name), Some(spec)) => profile_of(&settings.profiles, (name, spec), &user, &groups),
-            _ => KernelProfile::Plain,
-        };
-        let door = if kernel_profile == KernelProfile::Proxy {
+        let door = if kernel_profile.proxy() {
             admit_proxy(settings, shop)?;
             let door = Door::open(Aide::Proxy, &folder, ids, None)?;
             door.keep(keeper, &id);
@@ -268,6 +272,19 @@ impl Server {
         let uid = table.get(&self.folders.private, user, home::owner(&self.folders.homes, user))?;
         Ok((uid, uid))
     }
+}
+
+/// Whether a kernel can see devices here.
+fn admit_devices(settings: &Settings, shop: &Workshop) -> Result<(), Refusal> {
+    if settings.devices.is_empty() {
+        let text = "this kernel has the profile kernel+gpu, but no device is named; an administrator sets devices under [sandbox] in carrel.toml";
+        return Err(Refusal::new(ErrorCode::Refused, text));
+    }
+    if shop.mode == Mode::Degraded {
+        let text = "the profile kernel+gpu needs the layer mount, which this host does not give";
+        return Err(Refusal::new(ErrorCode::Refused, text));
+    }
+    Ok(())
 }
 
 /// Whether a kernel can have a way to the proxy here.

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use gateway_spawnd::protocol::ErrorCode;
+use gateway_spawnd::protocol::{ErrorCode, HomeUse};
 use gateway_spawnd::{LayerState, Profile, Reason, Refusal, Together, UserName};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, openat};
 use rustix::process::{WaitId, WaitIdOptions, setpriority_process, waitid};
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::Server;
 use super::homes::{Count, Held};
+use super::jails::Jail;
 use crate::host::quota;
 use crate::host::usage::{self, Usage};
 use crate::log;
@@ -30,11 +31,15 @@ const SHARE: u32 = 10;
 /// So much beyond its bound, as a part of it, a home may be before what runs in it is ended. (Between two counts nothing holds it back.)
 const SLACK: u64 = 8;
 
+/// Counts in a row that find a home far beyond its bound and larger than before, until its desk is ended too. A desk that was told saves nothing
+/// more: growth after that is not its own, but what a terminal of it does.
+const GROWTHS: u32 = 2;
+
 /// The count that runs, and the pace of counts.
 #[derive(Default)]
 pub(crate) struct Watch {
     /// Homes beyond their bounds, whether anything of theirs runs or not: they are counted until they are not.
-    beyond: BTreeMap<UserName, (Usage, Together)>,
+    beyond: BTreeMap<UserName, Beyond>,
     counting: Option<Counting>,
     next: Option<Instant>,
     /// Somebody waits for the next one.
@@ -46,6 +51,14 @@ impl Watch {
     pub(crate) fn hurry(&mut self) {
         (self.next, self.wanted) = (None, true);
     }
+}
+
+/// A home beyond its bounds.
+struct Beyond {
+    usage: Usage,
+    together: Together,
+    /// So often in a row it was far beyond, and had grown.
+    growths: u32,
 }
 
 struct Counting {
@@ -85,6 +98,13 @@ fn standing(usage: Usage, together: &Together) -> Standing {
         (Standing::Beyond, _) | (_, Standing::Beyond) => Standing::Beyond,
         _ => Standing::Within,
     }
+}
+
+/// How often in a row a home has grown though it was far beyond its bound already.
+fn grown(before: &Beyond, usage: Usage, together: &Together) -> u32 {
+    let far = standing(before.usage, together) == Standing::FarBeyond;
+    let grew = usage.bytes > before.usage.bytes || usage.files > before.usage.files;
+    if far && grew { before.growths + 1 } else { 0 }
 }
 
 /// Whether it is worth a closer look.
@@ -184,7 +204,7 @@ impl Server {
     fn judge(&mut self, name: &UserName, usage: Usage) {
         let before = self.disk.beyond.remove(name);
         let running = self.users.get(name).map(|user| user.together.clone());
-        let Some(together) = running.or_else(|| before.as_ref().map(|(_, together)| together.clone())) else {
+        let Some(together) = running.or_else(|| before.as_ref().map(|before| before.together.clone())) else {
             return;
         };
         if self.users.get(name).is_some_and(|user| user.disk().is_on()) {
@@ -192,18 +212,15 @@ impl Server {
         }
         let stands = standing(usage, &together);
         // A desk must live for its user to be able to delete something, unless it is what writes.
-        let grew = before.is_some_and(|(before, _)| {
-            standing(before, &together) == Standing::FarBeyond
-                && (usage.bytes > before.bytes || usage.files > before.files)
-        });
+        let growths = before.map_or(0, |before| grown(&before, usage, &together));
         if stands != Standing::Within {
-            self.disk.beyond.insert(name.clone(), (usage, together));
+            self.disk.beyond.insert(name.clone(), Beyond { usage, together, growths });
         }
         if stands != Standing::FarBeyond {
             return;
         }
         for (id, jail) in self.jails.iter_mut().filter(|(_, jail)| jail.user == *name && !jail.ending) {
-            if jail.profile == Profile::Kernel || grew {
+            if jail.profile == Profile::Kernel || growths >= GROWTHS {
                 log::warn(
                     "disk.over",
                     json!({ "id": id, "user": name, "bytes": usage.bytes, "files": usage.files }),
@@ -213,10 +230,22 @@ impl Server {
         }
     }
 
+    /// How the home stood that a jail was ended for.
+    pub(crate) fn home_use(&self, jail: &Jail) -> Option<HomeUse> {
+        let Beyond { usage, together, .. } =
+            self.disk.beyond.get(&jail.user).filter(|_| jail.reason == Some(Reason::Disk))?;
+        Some(HomeUse {
+            bytes: usage.bytes,
+            files: usage.files,
+            max_bytes: together.disk_bytes,
+            max_files: together.disk_files,
+        })
+    }
+
     /// Whether a kernel may be started in this home.
     pub(crate) fn admit_home(&self, name: &UserName, profile: Profile) -> Result<(), Refusal> {
         let beyond = self.disk.beyond.get(name).filter(|_| profile == Profile::Kernel);
-        let Some((usage, together)) = beyond else { return Ok(()) };
+        let Some(Beyond { usage, together, .. }) = beyond else { return Ok(()) };
         let limit =
             |bound: Option<u64>, unit: u64| bound.map_or("any".to_owned(), |b| (b / unit).to_string());
         let message = format!(
@@ -271,6 +300,11 @@ mod tests {
         assert_eq!(of(901, 1), Standing::FarBeyond);
         assert_eq!(of(1, 10), Standing::FarBeyond);
         assert_eq!(standing(Usage { bytes: u64::MAX, files: 1 }, &Together::default()), Standing::Within);
+        let before =
+            |bytes, growths| Beyond { usage: Usage { bytes, files: 1 }, together: together.clone(), growths };
+        let now = |before: Beyond, bytes| grown(&before, Usage { bytes, files: 1 }, &together);
+        assert_eq!((now(before(850, 0), 950), now(before(950, 0), 960)), (0, 1));
+        assert_eq!((now(before(950, 1), 960), now(before(950, 1), 950)), (2, 0));
         assert!(close(Usage { bytes: 401, files: 1 }, &together));
         assert!(!close(Usage { bytes: 400, files: 4 }, &together));
     }

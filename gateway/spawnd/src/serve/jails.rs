@@ -350,7 +350,8 @@ impl Server {
             self.forget_at(Aide::Broker, &id, &jail);
             self.forget_at(Aide::Proxy, &id, &jail);
             self.remove_folders(&id);
-            let (waiters, exited) = (std::mem::take(&mut jail.waiters), jail.exited.clone());
+            let waiters = std::mem::take(&mut jail.waiters);
+            let exited = Exited { home: self.home_use(&jail), ..jail.exited.clone() };
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
             if jail.engine.is_some() || jail.door.is_some() {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gateway_spawnd::settings::{AideSettings, Settings};
+use gateway_spawnd::settings::{AideSettings, Kernelspec, Settings};
 use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId};
 use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, unlinkat};
 use rustix::io::Errno;
@@ -35,6 +35,8 @@ pub(crate) struct Views {
     pub(crate) desk: Result<View, String>,
     pub(crate) engine: Result<View, String>,
     pub(crate) kernels: BTreeMap<SpecId, Result<View, String>>,
+    /// The same with the devices of the settings, if there are any.
+    pub(crate) with_devices: BTreeMap<SpecId, Result<View, String>>,
 }
 
 /// Builds everything that jails share, takes over those that run, and opens the control socket.
@@ -148,26 +150,42 @@ fn views(settings: &Settings, mode: Mode) -> Views {
         built
     };
     let programs = &settings.programs;
-    let wants = |kind, name: &'static str, program, paths| Wants {
-        kind,
-        programs: vec![(name, program)],
-        paths,
-        devices: Vec::new(),
-        ordinary: mode == Mode::Userns,
-    };
-    let desk = build("desk", wants(Kind::Desk, "carrel-desk", &programs.desk, vec![]));
+    let ordinary = mode == Mode::Userns;
+    let desk = build("desk", wants(Kind::Desk, ("carrel-desk", &programs.desk), &[], ordinary));
     let engine = match &programs.engine {
         Some(program) => {
-            let paths = settings.datasets.iter().map(AsRef::as_ref).collect();
-            build("engine", wants(Kind::Engine, "carrel-engine", program, paths))
+            build("engine", wants(Kind::Engine, ("carrel-engine", program), &settings.datasets, ordinary))
         }
         None => Err("the settings name no engine".to_owned()),
     };
-    let kernels = settings.kernelspecs.iter().map(|(id, spec)| {
-        let paths = spec.paths.iter().map(AsRef::as_ref).collect();
-        (id.clone(), build(id.as_str(), wants(Kind::Kernel, "carrel-shim", &programs.shim, paths)))
-    });
-    Views { desk, engine, kernels: kernels.collect() }
+    let kernel = |spec: &Kernelspec, devices: &[PathBuf]| {
+        let paths = &spec.paths;
+        let wants = wants(Kind::Kernel, ("carrel-shim", &programs.shim), paths, ordinary);
+        build("kernel", Wants { devices: devices.iter().map(AsRef::as_ref).collect(), ..wants })
+    };
+    let specs = settings.kernelspecs.iter();
+    let kernels = specs.clone().map(|(id, spec)| (id.clone(), kernel(spec, &[]))).collect();
+    let those =
+        specs.filter(|(id, spec)| !settings.devices.is_empty() && may_have_devices(settings, id, spec));
+    let with_devices = those.map(|(id, spec)| (id.clone(), kernel(spec, &settings.devices))).collect();
+    Views { desk, engine, kernels, with_devices }
+}
+
+fn wants<'a>(
+    kind: Kind,
+    program: (&'static str, &'a Path),
+    paths: &'a [PathBuf],
+    ordinary: bool,
+) -> Wants<'a> {
+    let paths = paths.iter().map(AsRef::as_ref).collect();
+    Wants { kind, programs: vec![program], paths, devices: Vec::new(), ordinary }
+}
+
+/// Whether anybody's kernel of this kind sees the devices.
+fn may_have_devices(settings: &Settings, id: &SpecId, spec: &Kernelspec) -> bool {
+    let rules = settings.profiles.iter().filter(|rule| rule.profile.devices());
+    let mut named = rules.map(|rule| rule.kernelspec.as_ref());
+    spec.profile.devices() || named.any(|of| of.is_none_or(|of| of == id))
 }
 
 fn control_socket(settings: &Settings) -> Result<OwnedFd, Refusal> {

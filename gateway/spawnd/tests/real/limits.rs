@@ -53,6 +53,39 @@ fn bounds_of_running_jails_change_by_group_and_the_next_spawnd_knows_them() {
 }
 
 #[test]
+fn a_first_bound_of_memory_is_watched_where_no_group_holds_it() {
+    let spawnd = Spawnd::start(As::Ordinary, |_, settings| settings.limits.kernel.memory_bytes = None);
+    let started = spawnd.kernel("ada", "k-1");
+    if started.layers[&LayerName::Memory].is_on() {
+        eprintln!("not judged: groups hold memory here");
+        return;
+    }
+    // In a child, as kernels are below their shim; it holds 150 MiB until it is told to end, or ended.
+    let hoard = "pid = os.fork()\nif pid == 0:\n  x = b'x' * (150 << 20)\n  import time; time.sleep(3); os._exit(7)\nprint(os.waitpid(pid, 0)[1])";
+    assert_eq!(spawnd.python("k-1", hoard), (7 << 8).to_string(), "nothing is bounded");
+    let bounds = |bytes| {
+        let mut tables = spawnd.settings.limits.clone();
+        tables.kernel.memory_bytes = bytes;
+        spawnd.client.limits(tables).unwrap()
+    };
+    let limit = || spawnd.client.stats(id("k-1")).unwrap().memory_limit_bytes;
+    let layer = || spawnd.client.list().unwrap()[0].layers[&LayerName::Memory].to_string();
+    let bounded = bounds(Some(64 << 20));
+    assert_eq!(bounded.changed, 1);
+    assert!(!bounded.failed.iter().any(|why| why.contains("memory")), "{:?}", bounded.failed);
+    assert_eq!(limit(), Some(64 << 20));
+    assert!(layer().contains("watchdog"), "{}", layer());
+    assert_eq!(spawnd.python("k-1", hoard), "9", "{}", (spawnd.log)());
+    // Lifted again, it is gone, and a second one comes back.
+    bounds(None);
+    assert_eq!(limit(), None);
+    assert!(!layer().contains("watchdog"), "{}", layer());
+    bounds(Some(64 << 20));
+    assert_eq!(spawnd.python("k-1", hoard), "9");
+    spawnd.finish();
+}
+
+#[test]
 fn the_gateway_itself_may_not_widen_bounds() {
     if !possible(As::Root) {
         return;

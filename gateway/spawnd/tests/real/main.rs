@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod jails;
 #[cfg(test)]
 mod leftovers;

@@ -25,15 +25,17 @@ use crate::error::chain;
 use crate::kernels::kernel::{Kernel, Notice};
 use crate::kernels::tcp::TcpWatch;
 
-/// Bytes gathered before they are written.
-const BATCH: usize = 256 * 1024;
+/// Bytes gathered before they are written. Whoever has so many at once lets the others have their turn: between two cells of theirs no flood of
+/// somebody else's takes longer than a batch.
+const BATCH: usize = 64 * 1024;
 /// Entries gathered before they are written; less than an OFFSETS frame holds.
-const MARKS: usize = 1024;
+const MARKS: usize = 256;
 /// Written and unacknowledged entries after which progress is looked at without waiting for the clock.
 const LOOK: usize = 256;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a kernel that has gone may take to be explained.
+/// How long a kernel that has gone may take to be explained. Its clients know already that it is dead. (jupyter_server tells them so too, and never
+/// closes their websockets.)
 const LAST_NOTICE: Duration = Duration::from_millis(1500);
 /// How often a ping goes out.
 const PING: Duration = Duration::from_secs(30);
@@ -137,8 +139,12 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
                     }
                 }
             }
+            let full = self.batch.size() >= BATCH || self.batch.marked() >= MARKS;
             if let Err(broken) = self.flush().await {
                 return self.broken(broken);
+            }
+            if full && end.is_none() {
+                tokio::task::yield_now().await;
             }
             if let Some(end) = end {
                 if end == End::Kernel && !self.kernel.ended.is_cancelled() {

@@ -62,9 +62,10 @@ def connect(address=None):
 
 
 def load_ipython_extension(ipython):
-    """`%load_ext carrel`: the magics, the side panel's comm, and a session that ends with its kernel."""
-    from . import magic, panel, session
+    """`%load_ext carrel`: the magics, the side panel's comm, and a session that ends with its kernel, a history that waits for no disk."""
+    from . import history, magic, panel, session
 
+    history.register(ipython)
     magic.register(ipython)
     panel.register()
     session.register(ipython)
@@ -72,8 +73,9 @@ def load_ipython_extension(ipython):
 
 def unload_ipython_extension(ipython):
     """`%unload_ext carrel`."""
-    from . import magic, panel, session
+    from . import history, magic, panel, session
 
+    history.unregister(ipython)
     magic.unregister(ipython)
     panel.unregister()
     session.unregister()

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use gateway_spawnd::Mode;
 
+use super::Base;
+
 /// One line of `/proc/self/mountinfo` that is a cgroup.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -14,6 +16,13 @@ pub(super) struct Mount {
     point: PathBuf,
     version: u8,
     options: Vec<String>,
+}
+
+impl Mount {
+    /// Whether it is a version 1 tree with this controller.
+    fn gives(&self, controller: &str) -> bool {
+        self.version == 1 && self.options.iter().any(|option| option == controller)
+    }
 }
 
 pub(super) fn parse_mounts(text: &str) -> Vec<Mount> {
@@ -55,21 +64,40 @@ fn own_folder(mount: &Mount, own: &str) -> PathBuf {
     folder.filter(|folder| folder.is_dir()).unwrap_or_else(|| mount.point.clone())
 }
 
-/// Our folder below spawnd's own group of a version 1 controller; none if the host has no such controller there.
+/// How our users' groups lie in spawnd's own group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In one folder of ours.
+    Below,
+    /// Beside everything else.
+    Beside,
+}
+
+/// Where users' groups go below spawnd's own group of a version 1 controller; none if the host has no such controller there.
 pub(super) fn find_v1(
     mounts: &[Mount],
     own: &BTreeMap<String, String>,
     controller: &str,
     name: &str,
-) -> Option<Result<PathBuf, String>> {
-    let mount =
-        mounts.iter().find(|mount| mount.version == 1 && mount.options.iter().any(|o| o == controller))?;
-    let folder = own_folder(mount, own.get(controller).map_or("/", String::as_str)).join(name);
-    Some(
-        make(&folder)
-            .map(|()| folder.clone())
-            .map_err(|error| format!("cannot make {}: {error}", folder.display())),
-    )
+    place: Place,
+) -> Option<Result<Base, String>> {
+    let mount = mounts.iter().find(|mount| mount.gives(controller))?;
+    let mine = own_folder(mount, own.get(controller).map_or("/", String::as_str));
+    let folder = mine.join(name);
+    let made = make(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()));
+    Some(made.map(|()| match place {
+        Place::Below => Base::below(folder),
+        Place::Beside => {
+            // It was to see whether we may; an older spawnd may have had its users in it.
+            let _ = fs::remove_dir(&folder);
+            Base { folder: mine, prefix: format!("{name}-") }
+        }
+    }))
+}
+
+/// Whether version 1 has two controllers in one tree.
+pub(super) fn together(mounts: &[Mount], one: &str, other: &str) -> bool {
+    mounts.iter().any(|mount| mount.gives(one) && mount.gives(other))
 }
 
 /// Our folder of version 2 and the controllers that work in it.
@@ -163,11 +191,30 @@ mod tests {
         );
         assert_eq!(mounts.len(), 3);
         assert_eq!((mounts[1].root.as_str(), mounts[2].version), ("/docker/abc", 2));
+        assert!(together(&mounts, "cpu", "cpuacct") && !together(&mounts, "cpu", "memory"));
         assert!(mounts[1].options.contains(&"cpuacct".to_owned()));
         let own = parse_own("4:memory:/a/b\n3:cpu,cpuacct:/docker/abc\n0::/x:y\n");
         assert_eq!(own["memory"], "/a/b");
         assert_eq!(own["cpuacct"], "/docker/abc");
         assert_eq!(own[""], "/x:y");
+    }
+
+    #[test]
+    fn users_groups_lie_in_a_folder_of_ours_or_beside_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let point = dir.path().to_owned();
+        let mounts = [Mount { root: "/".into(), point, version: 1, options: vec!["cpu".into()] }];
+        let find = |place| find_v1(&mounts, &BTreeMap::new(), "cpu", "carrel-x", place).unwrap().unwrap();
+        let ada = "ada".parse().unwrap();
+        let (beside, below) = (find(Place::Beside), find(Place::Below));
+        assert_eq!(beside.of(&ada), dir.path().join("carrel-x-u-ada"));
+        assert_eq!(below.of(&ada), dir.path().join("carrel-x/u-ada"));
+        for name in ["carrel-x-u-ada", "carrel-y-u-ada", "system.slice", "carrel-x/u-bob"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(beside.users().collect::<Vec<_>>(), [dir.path().join("carrel-x-u-ada")]);
+        assert_eq!(below.users().collect::<Vec<_>>(), [dir.path().join("carrel-x/u-bob")]);
+        assert!(find_v1(&mounts, &BTreeMap::new(), "memory", "carrel-x", Place::Below).is_none());
     }
 
     #[test]

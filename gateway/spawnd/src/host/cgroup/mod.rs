@@ -1,6 +1,7 @@
 //! Limits by control groups: version 1 or 2, whichever the host gives, or the reason why not.
 //!
-//! Version 1: one folder `carrel-<hash>` per controller, below spawnd's own group. Version 2: one such folder below a
+//! Version 1: one folder `carrel-<hash>` per controller, below spawnd's own group; processors are shared by folders `carrel-<hash>-u-<user>` beside
+//! whatever else runs there, so that what one user takes is not taken from what another one is owed. Version 2: one such folder below a
 //! group that was delegated to us (or below the root, for root); spawnd itself steps into a leaf first, because a group
 //! that hands out controllers may hold no processes. In it a group per user, and in that a leaf per jail.
 
@@ -16,17 +17,17 @@ use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode, UserName};
 use serde_json::json;
 
 use crate::log;
-use find::{enable, find_v1, find_v2, make, parse_mounts, parse_own};
+use find::{Place, enable, find_v1, find_v2, make, parse_mounts, parse_own};
 pub(crate) use group::Group;
 pub(crate) use writes::Bounds;
 use writes::{CONTROLLERS, Version};
 
 /// What the host gives.
 pub(crate) struct Cgroups {
-    /// Version 1: our folder per controller, `cpuacct` included.
-    v1: BTreeMap<&'static str, PathBuf>,
-    /// Version 2: our folder, and the controllers that work in it.
-    v2: Option<(PathBuf, Vec<&'static str>)>,
+    /// Version 1: by controller, `cpuacct` included.
+    v1: BTreeMap<&'static str, Base>,
+    /// Version 2, and the controllers that work in it.
+    v2: Option<(Base, Vec<&'static str>)>,
     /// Why a controller is missing.
     missing: BTreeMap<LayerName, String>,
 }
@@ -40,11 +41,16 @@ impl Cgroups {
         let name = format!("carrel-{hash}");
         let mut found = Self { v1: BTreeMap::new(), v2: None, missing: BTreeMap::new() };
         let wanted = CONTROLLERS.map(|(_, controller, _)| controller);
-        let mut v2 = find_v2(&mounts, &own, mode, &name, &wanted);
+        let v2 = find_v2(&mounts, &own, mode, &name, &wanted);
+        let v2 = v2.map(|(folder, controllers)| (Base::below(folder), controllers));
         for (layer, modern, old) in CONTROLLERS {
-            match find_v1(&mounts, &own, old, &name) {
-                Some(Ok(folder)) => {
-                    found.v1.insert(old, folder);
+            let base = match old {
+                "cpu" => find_v1(&mounts, &own, old, &name, Place::Beside),
+                _ => find_v1(&mounts, &own, old, &name, Place::Below),
+            };
+            match base {
+                Some(Ok(base)) => {
+                    found.v1.insert(old, base);
                 }
                 Some(Err(why)) => {
                     found.missing.insert(layer, why);
@@ -62,10 +68,14 @@ impl Cgroups {
                 },
             }
         }
-        if let Some(Ok(folder)) = find_v1(&mounts, &own, "cpuacct", &name) {
-            found.v1.insert("cpuacct", folder);
+        // Mostly the two are one, in which a process has one place.
+        let shared =
+            find::together(&mounts, "cpu", "cpuacct").then(|| found.v1.get("cpu").cloned()).flatten();
+        let counted = || find_v1(&mounts, &own, "cpuacct", &name, Place::Below)?.ok();
+        if let Some(base) = shared.or_else(counted) {
+            found.v1.insert("cpuacct", base);
         }
-        found.v2 = v2.as_mut().ok().map(std::mem::take).filter(|(_, controllers)| !controllers.is_empty());
+        found.v2 = v2.ok().filter(|(_, controllers)| !controllers.is_empty());
         found
     }
 
@@ -78,7 +88,7 @@ impl Cgroups {
 
     /// The group that all jails of a user are in, with its bounds.
     pub(crate) fn user(&self, user: &UserName, bounds: &Bounds) -> Group {
-        let (group, _) = self.make(Path::new(&user_folder(user)), bounds, Part::Whole);
+        let (group, _) = self.make(user, None, bounds);
         group.bound(bounds, true);
         group
     }
@@ -86,13 +96,13 @@ impl Cgroups {
     /// Removes it after the last jail, also where only a leaf needed it.
     pub(crate) fn forget(&self, user: &UserName) {
         for base in self.bases() {
-            group::remove(&base.join(user_folder(user)));
+            group::remove(&base.of(user));
         }
     }
 
     /// Makes a jail's leaf below its user's group, and says which bounds are in force in it.
     pub(crate) fn leaf(&self, user: &UserName, leaf: &str, bounds: &Bounds) -> (Group, LayerReport) {
-        let (group, failed) = self.make(&Path::new(&user_folder(user)).join(leaf), bounds, Part::Leaf);
+        let (group, failed) = self.make(user, Some(leaf), bounds);
         let mut report = group.bound(bounds, true);
         for (layer, modern, old) in CONTROLLERS {
             let why = self.missing.get(&layer).or_else(|| failed.get(modern)).or_else(|| failed.get(old));
@@ -103,21 +113,29 @@ impl Cgroups {
         (group, report)
     }
 
-    /// A folder for each controller that is needed.
-    fn make(&self, path: &Path, bounds: &Bounds, part: Part) -> (Group, BTreeMap<&'static str, String>) {
+    /// A folder for each controller that is needed: a user's group, which is divided, or a jail's in it, which has processes.
+    fn make(
+        &self,
+        user: &UserName,
+        leaf: Option<&str>,
+        bounds: &Bounds,
+    ) -> (Group, BTreeMap<&'static str, String>) {
+        let place = |base: &Base| leaf.map_or_else(|| base.of(user), |leaf| base.of(user).join(leaf));
         let (mut group, mut failed) = (Group::default(), BTreeMap::new());
         for (controller, base) in &self.v1 {
             let layer = CONTROLLERS.iter().find(|(_, _, old)| old == controller).map(|(layer, ..)| *layer);
             // Processor time is counted per jail.
-            if !layer.map_or(part == Part::Leaf, |layer| bounds.needs(layer)) {
+            if !layer.map_or(leaf.is_some(), |layer| bounds.needs(layer)) {
                 continue;
             }
-            let folder = base.join(path);
+            let folder = place(base);
             // With its parents: somebody may have tidied them away while no jail ran.
             match fs::create_dir(&folder).or_else(|_| fs::create_dir_all(&folder)) {
                 Ok(()) => {
                     group.controllers.insert((*controller).to_owned(), (folder.clone(), Version::V1));
-                    group.v1.push(folder);
+                    if !group.v1.contains(&folder) {
+                        group.v1.push(folder);
+                    }
                 }
                 Err(error) => {
                     failed.insert(*controller, error.to_string());
@@ -125,9 +143,9 @@ impl Cgroups {
             }
         }
         if let Some((base, controllers)) = &self.v2 {
-            let folder = base.join(path);
-            let made = make(base).and_then(|()| make(&folder)).and_then(|()| {
-                let mut divided = controllers.iter().filter(|_| part == Part::Whole);
+            let folder = place(base);
+            let made = make(&base.folder).and_then(|()| make(&folder)).and_then(|()| {
+                let mut divided = controllers.iter().filter(|_| leaf.is_none());
                 divided.try_for_each(|controller| enable(&folder, controller, false))
             });
             match made {
@@ -151,14 +169,10 @@ impl Cgroups {
         group: &mut Group,
         bounds: &Bounds,
     ) -> LayerReport {
-        let (path, part) = match leaf {
-            Some(leaf) => (Path::new(&user_folder(user)).join(leaf), Part::Leaf),
-            None => (PathBuf::from(user_folder(user)), Part::Whole),
-        };
-        let (wanted, _) = self.make(&path, bounds, part);
+        let (wanted, _) = self.make(user, leaf, bounds);
         let new: Vec<PathBuf> =
             wanted.v1.iter().filter(|folder| !group.v1.contains(folder)).cloned().collect();
-        if part == Part::Leaf && !new.is_empty() {
+        if leaf.is_some() && !new.is_empty() {
             group.move_into(&new);
         }
         group.controllers.extend(wanted.controllers);
@@ -170,7 +184,7 @@ impl Cgroups {
 
     /// Ends and removes what a killed spawnd left behind, except what living jails are in.
     pub(crate) fn sweep(&self, living: &BTreeSet<PathBuf>) {
-        for user in self.bases().flat_map(|base| folders(base)) {
+        for user in self.bases().flat_map(Base::users) {
             for leaf in folders(&user).filter(|leaf| !living.contains(leaf)) {
                 let left = Group { v1: vec![leaf.clone()], ..Group::default() };
                 left.kill();
@@ -182,29 +196,45 @@ impl Cgroups {
         }
     }
 
-    fn bases(&self) -> impl Iterator<Item = &PathBuf> {
-        self.v1.values().chain(self.v2.iter().map(|(folder, _)| folder))
+    fn bases(&self) -> impl Iterator<Item = &Base> {
+        self.v1.values().chain(self.v2.iter().map(|(base, _)| base))
     }
 }
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        for base in self.bases() {
+        for base in self.bases().filter(|base| base.prefix.is_empty()) {
             // Other jails of ours may still be in it.
-            let _ = fs::remove_dir(base);
+            let _ = fs::remove_dir(&base.folder);
         }
     }
 }
 
-/// A user's group, which is divided, or a jail's, which has processes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Whole,
-    Leaf,
+/// Where users' groups are.
+#[derive(Clone, Debug)]
+struct Base {
+    folder: PathBuf,
+    /// Before their names, where others' groups are there too.
+    prefix: String,
 }
 
-fn user_folder(user: &UserName) -> String {
-    format!("u-{user}")
+impl Base {
+    /// A folder of ours.
+    fn below(folder: PathBuf) -> Self {
+        Self { folder, prefix: String::new() }
+    }
+
+    fn of(&self, user: &UserName) -> PathBuf {
+        self.folder.join(format!("{}u-{user}", self.prefix))
+    }
+
+    fn users(&self) -> impl Iterator<Item = PathBuf> {
+        let ours = |folder: &PathBuf| {
+            let name = folder.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(format!("{}u-", self.prefix).as_bytes())
+        };
+        folders(&self.folder).filter(ours)
+    }
 }
 
 fn folders(base: &Path) -> impl Iterator<Item = PathBuf> {

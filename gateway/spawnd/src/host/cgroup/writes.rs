@@ -56,9 +56,10 @@ impl Bounds {
         }
     }
 
-    /// Whether a group needs this controller: what is taken up by a group cannot be counted in it later, what is only divided can.
+    /// Whether a group needs this controller: what is taken up by a group cannot be counted in it later. Processors are shared user by
+    /// user, and then jail by jail, bounded or not: a thousand processes of one weigh no more than the one of another.
     pub(crate) fn needs(&self, layer: LayerName) -> bool {
-        matches!(layer, LayerName::Memory | LayerName::Pids) || self.limits(layer)
+        matches!(layer, LayerName::Memory | LayerName::Pids | LayerName::Cpu) || self.limits(layer)
     }
 
     /// Whether this one is bounded at all.
