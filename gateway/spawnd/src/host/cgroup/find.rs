@@ -36,6 +36,11 @@ pub(super) fn parse_mounts(text: &str) -> Vec<Mount> {
     text.lines().filter_map(parse).collect()
 }
 
+/// Where version 2 is mounted.
+pub(super) fn top(mounts: &[Mount]) -> Option<&Path> {
+    mounts.iter().find(|mount| mount.version == 2).map(|mount| mount.point.as_path())
+}
+
 /// Controller (empty for version 2) to spawnd's own path.
 pub(super) fn parse_own(text: &str) -> BTreeMap<String, String> {
     let mut own = BTreeMap::new();
