@@ -129,6 +129,7 @@ def build_root(out, prefix, venv, packages, extra=()):
             root.host(library, library.relative_to(packages))
         for path in extra:
             root.host(path)
+        root.text("/etc/spawnd-tests", "".join(f"{path}\n" for path in extra[:1]))
         root.tar.close()
         squash.stdin.close()
     except BrokenPipeError:

@@ -21,13 +21,19 @@ CACHE = pathlib.Path(os.environ.get("CACHE", os.path.expanduser("~/.cache/carrel
 LONG = os.environ.get("CARREL_TEST_VM") == "long"
 # A guest in software has some ten times less of a processor, and shares it with whatever else runs here.
 SECONDS = 5400 if LONG else 1500
-# Suites that run in the guest as they are: kernels, bounds, attacks.
-SUITES = ["e2e/test_jail.py", "e2e/test_limits.py", "e2e/test_home_bound.py", "e2e/test_check.py", "e2e/test_escapes.py"] if LONG else []
+# Suites that run in the guest as they do here: kernels, bounds, attacks.
+SUITES = ["e2e/test_jail.py", "e2e/test_limits.py", "e2e/test_home_bound.py", "e2e/test_check.py", "e2e/test_escapes.py", "vm/inside/long_spawnd.py"] if LONG else []
+# The built Rust tests of spawnd, and the program that they start (tests/run says where).
+BUILT = [pathlib.Path(path) for path in os.environ.get("CARREL_TEST_SPAWND", "").split()]
+
+
+def checks():
+    return sorted((HERE / "inside").glob("check_*.py"))
 
 
 def named():
     """The tests that the guest will run, read without running them."""
-    for file in sorted((HERE / "inside").glob("check_*.py")):
+    for file in checks():
         for part in ast.parse(file.read_text()).body:
             if isinstance(part, ast.FunctionDef) and part.name.startswith("test_"):
                 yield f"{file.name}::{part.name}"
@@ -40,13 +46,13 @@ class Guest:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         packages, kernel = machine.unpacked(CACHE)
-        image.build_root(folder / "root", PREFIX, pathlib.Path(sys.prefix), packages)
+        image.build_root(folder / "root", PREFIX, pathlib.Path(sys.prefix), packages, BUILT)
         image.build_state(folder / "state", 3072)
         image.empty(folder / "swap", 256)
         machine.build_initramfs(packages, kernel, HERE / "initramfs-init", folder / "initramfs")
         disks = [(folder / "root", True), (folder / "state", False), (folder / "swap", False)]
         self.outcomes, self.exit = {}, None
-        words = " ".join(["/tests/vm/job", "/tests/vm/inside", *(f"/tests/{suite}" for suite in SUITES)])
+        words = " ".join(["/tests/vm/job", *(f"vm/inside/{file.name}" for file in checks()), *SUITES])
         self.log = folder / "console.log"
         guest = machine.Machine(kernel, folder / "initramfs", disks, words)
         try:
