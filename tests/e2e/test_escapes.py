@@ -28,7 +28,7 @@ api-race-read api-race-write api-proc-link life-daemon-shutdown life-kernel-suic
 
 
 def run(out, seconds, **env):
-    corpus = subprocess.Popen([sys.executable, "-u", str(CORPUS / "run.py")], env={**os.environ, **env, "OUT": str(out)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    corpus = subprocess.Popen([sys.executable, "-u", str(CORPUS / "run.py")], env={**os.environ, **env, "OUT": str(out), "SLOW": str(PATIENCE)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     late = threading.Timer(seconds * PATIENCE, corpus.kill)
     late.start()
     said = []

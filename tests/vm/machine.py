@@ -16,6 +16,10 @@ import time
 MODULES = "virtio_pci virtio_blk squashfs ext4 quota_v2 bfq".split()
 
 
+# Seconds until the first program of the root runs; a loaded host in software needed 40.
+BIRTH = 240
+
+
 class Missing(Exception):
     """What the machine cannot be made without."""
 
@@ -29,19 +33,18 @@ def unpacked(cache):
     return there, kernels[-1]
 
 
-def accelerator():
-    """KVM where this process may use it, else software; CARREL_TEST_ACCEL=kvm or tcg asks for one."""
+class Unborn(Exception):
+    """The guest did not come as far as its first program."""
+
+
+def accelerators():
+    """What to try: KVM where this process may use it, then software; CARREL_TEST_ACCEL=kvm or tcg asks for one alone."""
     asked = os.environ.get("CARREL_TEST_ACCEL", "")
     if asked in ("kvm", "tcg"):
-        return asked
-    # A /dev/kvm without the processor's own virtualization runs no stock kernel (a guest of PVM, for instance).
-    if not re.search(r"^flags\s*:.*\b(vmx|svm)\b", pathlib.Path("/proc/cpuinfo").read_text(), re.M):
-        return "tcg"
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
-        return "kvm"
-    except OSError:
-        return "tcg"
+        return [asked]
+    # A /dev/kvm without the processor's own virtualization (on a guest of PVM, for instance) runs no stock kernel.
+    usable = re.search(r"^flags\s*:.*\b(vmx|svm)\b", pathlib.Path("/proc/cpuinfo").read_text(), re.M) and os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return ["kvm", "tcg"] if usable else ["tcg"]
 
 
 def build_initramfs(packages, kernel, init, out):
@@ -77,14 +80,13 @@ def build_initramfs(packages, kernel, init, out):
 class Machine:
     """One run of the guest, which powers itself off at its end."""
 
-    def __init__(self, kernel, initramfs, disks, words, memory=1536, processors=2):
+    def __init__(self, accelerator, kernel, initramfs, disks, words, memory=1536, processors=2):
         program = shutil.which("qemu-system-x86_64")
         if platform.machine() != "x86_64" or not program:
             raise Missing("no qemu-system-x86_64 here: run `deploy/setup/system vm` on an x86_64 host")
-        self.accelerator = accelerator()
         # It ends with this process, however that ends.
         argv = ["setpriv", "--pdeathsig", "KILL", program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none", "-M", "pc", "-cpu", "max,arch-capabilities=off",
-                "-accel", self.accelerator + (",thread=multi" if self.accelerator == "tcg" else ""), "-smp", str(processors), "-m", str(memory),
+                "-accel", accelerator + (",thread=multi" if accelerator == "tcg" else ""), "-smp", str(processors), "-m", str(memory),
                 "-kernel", str(kernel), "-initrd", str(initramfs), "-serial", "stdio",
                 # What stands behind `--` is handed to init.
                 "-append", f"console=ttyS0 quiet panic=-1 random.trust_cpu=on -- {words}"]
@@ -102,14 +104,18 @@ class Machine:
 
     def console(self, seconds):
         """What the guest says, with the second at which it did, until it powers off or the time is over."""
-        end = self.begun + seconds
+        up, last = False, ""
         while True:
+            end = self.begun + (seconds if up else BIRTH)
             try:
                 line = self.lines.get(timeout=max(0, end - time.monotonic()))
             except queue.Empty:
-                raise TimeoutError(f"the guest still ran after {seconds} s") from None
+                raise (TimeoutError(f"the guest still ran after {seconds} s") if up else Unborn(f"nothing but {last!r} in {BIRTH} s")) from None
             if line is None:
+                if not up:
+                    raise Unborn(last)
                 return
+            up, last = up or line.startswith("@@ up"), line
             yield time.monotonic() - self.begun, line
 
     def end(self):

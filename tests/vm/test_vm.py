@@ -54,7 +54,21 @@ class Guest:
         self.outcomes, self.exit = {}, None
         words = " ".join(["/tests/vm/job", *(f"vm/inside/{file.name}" for file in checks()), *SUITES])
         self.log = folder / "console.log"
-        guest = machine.Machine(kernel, folder / "initramfs", disks, words)
+        tried = machine.accelerators()
+        try:
+            for accelerator in tried:
+                try:
+                    self.run(machine.Machine(accelerator, kernel, folder / "initramfs", disks, words))
+                    break
+                except machine.Unborn as why:
+                    print(f"no guest by {accelerator}: {why}", flush=True)
+                    if accelerator == tried[-1]:
+                        raise
+        finally:
+            for path, _ in disks:
+                path.unlink()
+
+    def run(self, guest):
         try:
             with self.log.open("w") as log:
                 for second, line in guest.console(SECONDS):
@@ -63,8 +77,6 @@ class Guest:
                     self.note(line.split())
         finally:
             guest.end()
-            for path in (folder / "root", folder / "state", folder / "swap"):
-                path.unlink()
 
     def note(self, words):
         if words[:2] == ["@@", "exit"]:

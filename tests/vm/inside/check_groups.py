@@ -99,6 +99,8 @@ def test_spawnd_and_the_gateway_stepped_aside(bounded):
     assert (bounded.group / "cgroup.procs").read_text() == ""
     aside = (bounded.group / "carrel-main" / "cgroup.procs").read_text().split()
     assert str(bounded.process.pid) in aside and len(aside) >= 3, aside
+    # Which systemd could not start a second time.
+    assert "DelegateSubgroup=carrel-main" in (bounded.runtime() / "spawnd.log").read_text()
 
 
 def test_no_memory_goes_to_swap_and_too_much_is_told(kernel):

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import jail_of, jails_of
+from conftest import jail_of, jails_of, leaf_of
 from harness import wait_until
 
 MIB = 1 << 20
@@ -58,7 +58,7 @@ def project_of(path):
 
 @pytest.fixture(scope="module")
 def held(serve_module):
-    return serve_module("quota", {"limits.together": {"disk": "24MiB", "disk_files": 2000}})
+    return serve_module("quota", {"limits.together": {"disk": "24MiB", "disk_files": 2000}}, subgroup=True)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,15 @@ def kernel(held):
     with ada.connect(kid) as ws:
         text_of(ws, WRITE)
         yield held, ada, kid, ws
+
+
+def test_a_unit_s_subgroup_is_divided_beside(kernel):
+    """`DelegateSubgroup=`: systemd has put the first process into a group of its own, so that it can do so again while kernels run."""
+    carrel, _, kid, _ = kernel
+    layers = jail_of(carrel, kid)["layers"]
+    assert (layers["memory"], layers["pids"]) == ("on", "on") and leaf_of(carrel, kid).is_relative_to(carrel.group)
+    assert str(carrel.process.pid) in (carrel.group / "carrel-main" / "cgroup.procs").read_text().split()
+    assert "cgroup.unit" not in (carrel.runtime() / "spawnd.log").read_text()
 
 
 def test_a_write_beyond_the_bound_fails_at_once(kernel):

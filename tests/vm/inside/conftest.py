@@ -27,8 +27,8 @@ def pytest_runtest_logreport(report):
 
 
 @contextlib.contextmanager
-def service(name, owner=0, delegated=True):
-    """A group as systemd makes it for a unit with `Delegate=yes`, with this process in it meanwhile."""
+def service(name, owner=0, delegated=True, subgroup=False):
+    """A group as systemd makes it for a unit with `Delegate=yes` (and `DelegateSubgroup=carrel-main`), with this process in it meanwhile."""
     controllers = "+cpu +memory +pids +io"
     above = GROUPS / "system.slice"
     above.mkdir(exist_ok=True)
@@ -41,7 +41,9 @@ def service(name, owner=0, delegated=True):
         os.setxattr(group, "user.delegate", b"1")
         for file in (".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
             os.chown(group / file, owner, owner)
-    (group / "cgroup.procs").write_text(str(os.getpid()))
+    if subgroup:
+        (group / "carrel-main").mkdir()
+    (group / "carrel-main" / "cgroup.procs" if subgroup else group / "cgroup.procs").write_text(str(os.getpid()))
     try:
         yield group
     finally:
@@ -52,13 +54,13 @@ def servers():
     """start(name, configuration): Carrel in a group of its own, with ada and bob; `group` is where that is."""
     made = []
 
-    def start(name, config=None, uid=None, people=("ada", "bob"), delegated=True):
+    def start(name, config=None, uid=None, people=("ada", "bob"), **group):
         carrel = Carrel(name, demo=False, uid=uid)
         for table, keys in (config or {}).items():
             carrel.set_config(table, **keys)
         for person in people:
             carrel.add_user(person, person + "-pass-12")
-        with service(name + ".service", uid or 0, delegated) as carrel.group:
+        with service(name + ".service", uid or 0, **group) as carrel.group:
             made.append(carrel)
             RUNNING.append(carrel)
             carrel.start()
