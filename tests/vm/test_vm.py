@@ -70,7 +70,7 @@ class Guest:
 
     def run(self, guest):
         try:
-            with self.log.open("w") as log:
+            with self.log.open("w", buffering=1) as log:
                 for second, line in guest.console(SECONDS):
                     print(f"{second:6.1f} {line}", flush=True)
                     log.write(f"{second:6.1f} {line}\n")

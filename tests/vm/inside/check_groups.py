@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from conftest import GROUPS, jail_of, leaf_of
+from conftest import GROUPS, PATIENT, jail_of, leaf_of
 from harness import Carrel, wait_until
 
 # Whatever this shows is what the jail's own processes can see or do.
@@ -35,7 +35,7 @@ EAT = "kept = [bytearray(os.urandom(1 << 20)) * 8 for _ in range(%d)]; print('ha
 SCHEDULER = pathlib.Path("/sys/block/vdb/queue/scheduler")
 
 
-def text_of(ws, code, seconds=120):
+def text_of(ws, code, seconds=PATIENT):
     _, out = ws.execute(code, timeout=seconds)
     return "".join(m["content"].get("text", "") for m in out)
 
@@ -108,14 +108,14 @@ def test_no_memory_goes_to_swap_and_too_much_is_told(kernel):
     assert "vdc" in open("/proc/swaps").read()
     ws.request("kernel_info_request")
     ws.start_execute("import os; " + EAT % 60)
-    found, _ = ws.until(lambda m: m["header"]["msg_type"] == "stream" and "ran out of memory" in m["content"].get("text", ""), 120)
+    found, _ = ws.until(lambda m: m["header"]["msg_type"] == "stream" and "ran out of memory" in m["content"].get("text", ""), PATIENT)
     text = found["content"]["text"]
     assert "its limit of 256 MiB" in text, text
     assert 240 <= int(text.split("it had ")[1].split(" MiB")[0]) <= 256, text
     leaf = leaf_of(carrel, kid)
     assert (leaf / "memory.swap.current").read_text().strip() == "0"
     assert "oom_kill 0" not in (leaf / "memory.events").read_text()
-    wait_until(lambda: ada.call("GET", f"api/kernels/{kid}").json()["execution_state"] == "idle", 90, what="the kernel's return")
+    wait_until(lambda: ada.call("GET", f"api/kernels/{kid}").json()["execution_state"] == "idle", PATIENT, what="the kernel's return")
 
 
 def test_other_bounds_count_at_once_by_user(kernel):
@@ -153,7 +153,7 @@ def test_a_killed_spawnd_s_successor_knows_the_groups(kernel):
     pid = spawnd()
     before = leaf_of(carrel, kid)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: kid in carrel.run("jails", "--json").stdout and spawnd() != pid, 60, 0.2, "the successor")
+    wait_until(lambda: kid in carrel.run("jails", "--json").stdout and spawnd() != pid, PATIENT, 0.2, "the successor")
     assert leaf_of(carrel, kid) == before and (before / "memory.max").read_text().strip() == str(448 << 20)
     with ada.connect(kid) as ws:
         assert text_of(ws, "print(6 * 7)") == "42\n"
@@ -163,7 +163,7 @@ def test_a_stop_leaves_no_group(kernel):
     carrel, ada, kid, _ = kernel
     leaf = leaf_of(carrel, kid)
     ada.stop_kernel(kid)
-    wait_until(lambda: not leaf.exists(), 20, what="the leaf's end")
+    wait_until(lambda: not leaf.exists(), PATIENT, what="the leaf's end")
     carrel.stop()
     left = [str(p) for p in carrel.group.glob("carrel-*") if p.name != "carrel-main"]
     assert left == [], left

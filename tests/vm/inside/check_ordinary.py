@@ -1,7 +1,7 @@
 """An ordinary user with a group that was delegated to her (`systemd-run --user --scope -p Delegate=yes`) and a range of sub-uids."""
 import json
 
-from conftest import jail_of, leaf_of
+from conftest import PATIENT, jail_of, leaf_of
 
 OPERATOR = 64250
 
@@ -20,7 +20,7 @@ def test_bounds_hold_in_a_delegated_group(serve):
     with ada.connect(kid) as ws:
         ws.request("kernel_info_request")
         ws.start_execute("kept = [bytearray(8 << 20) for _ in range(60)]")
-        found, _ = ws.until(lambda m: m["header"]["msg_type"] == "stream" and "ran out of memory" in m["content"].get("text", ""), 120)
+        found, _ = ws.until(lambda m: m["header"]["msg_type"] == "stream" and "ran out of memory" in m["content"].get("text", ""), PATIENT)
     assert "its limit of 256 MiB" in found["content"]["text"]
     ada.stop_kernel(kid)
     assert not leaf.exists()

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import jail_of, jails_of, leaf_of
+from conftest import PATIENT, jail_of, jails_of, leaf_of
 from harness import wait_until
 
 MIB = 1 << 20
@@ -47,7 +47,7 @@ for what, path, act in [('number of a file', 'sub/f', lambda p: put(p, project=0
 """
 
 
-def text_of(ws, code, seconds=120):
+def text_of(ws, code, seconds=PATIENT):
     reply, out = ws.execute(code, timeout=seconds)
     return "".join(m["content"].get("text", "") for m in out) or str(reply["content"])
 
@@ -152,7 +152,7 @@ def test_a_home_from_before_is_taken_in(held):
     uid = home.stat().st_uid
     bob = carrel.server("bob")
     bob.hub("DELETE", "/users/bob/server")
-    wait_until(lambda: not [j for j in jails_of(carrel) if j["user"] == "bob"], 30, 0.2, "the desk's end")
+    wait_until(lambda: not [j for j in jails_of(carrel) if j["user"] == "bob"], PATIENT, 0.2, "the desk's end")
     os.removexattr(home, "trusted.carrel.project")
     deep = home / "a" / "b" / "c"
     deep.mkdir(parents=True)
@@ -167,7 +167,7 @@ def test_a_home_from_before_is_taken_in(held):
     assert project_of(deep / "old.bin") == 0
     bob.start_server()
     kid = bob.start_kernel("python3")
-    wait_until(lambda: jail_of(carrel, kid)["layers"]["disk"] == "on: project quota", 30, 0.2, "its project")
+    wait_until(lambda: jail_of(carrel, kid)["layers"]["disk"] == "on: project quota", PATIENT, 0.2, "its project")
     assert {project_of(p) for p in (home, home / "a", deep, deep / "old.bin")} == {uid}
     with bob.connect(kid) as ws:
         said = text_of(ws, WRITE + "print(write('big', 60))")
