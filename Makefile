@@ -18,9 +18,13 @@ help: ## this list
 run: install ## set up everything, then serve JupyterLab with demo data on http://127.0.0.1:8000
 	@deploy/setup/run "$(PREFIX)" "$(STATE)"
 
-test: ## set up everything, then every test (WITHOUT=hdfs leaves out what needs Maven and a cluster)
+test: ## set up everything, then every test (WITHOUT=hdfs leaves out what needs Maven and a cluster, vm what needs qemu, hdfs,vm both)
 	@CACHE="$(CACHE)" deploy/setup/system test
 	@CACHE="$(CACHE)" CARREL_TEST_WITHOUT="$(WITHOUT)" tests/run
+
+test-vm: build ## more of the tests in the virtual machine (version 2 groups, project quotas): jails, bounds, attacks; an hour in software
+	@CACHE="$(CACHE)" deploy/setup/system test
+	@CACHE="$(CACHE)" CARREL_TEST_VM=long only=vm tests/run
 
 check: ## format, lints, dependency scopes
 	cargo fmt --check
@@ -56,4 +60,4 @@ hdfs: ## a kerberised HDFS on loopback, with the demo data if there are any, unt
 clean: ## the build output in the cache folder
 	rm -rf "$(CACHE)/target" "$(CACHE)/target-engine"
 
-.PHONY: help run test check bench bench-sql bench-hdfs build install hdfs clean
+.PHONY: help run test test-vm check bench bench-sql bench-hdfs build install hdfs clean

@@ -47,6 +47,7 @@ fn each_missing_layer_has_the_words_that_help() {
         (Cpu, Root, NO_LIMIT, "cpus = 2 under [limits.kernel]"),
         (Cpu, Userns, delegated, "Delegate=cpu io memory pids"),
         (Io, Root, "writing io.weight: No such file or directory (os error 2)", "echo bfq"),
+        (Io, Root, "the scheduler of vda is none, under which no weight counts", "echo bfq"),
         (Io, Root, NO_LIMIT, "io_weight = 100"),
         (Io, Userns, delegated, "Delegate=yes"),
         (Disk, Root, NO_LIMIT, "disk = \"10GiB\" under [limits.together]"),

@@ -134,10 +134,14 @@ fn report(wish: ModePreference, state: Option<&Path>) -> ExitCode {
         let ids = mode::enter(mode, 0..0, Living::default())?;
         let filter =
             jail::filter::compile().map_err(|error| internal("compiling the system call filter", &error))?;
-        let cgroups = Cgroups::detect(mode, &format!("probe-{}", rustix::process::getpid()));
+        let state = state.unwrap_or(Path::new("/var/lib/carrel"));
+        let disk = rustix::fs::stat(quota::nearest(state))
+            .map_err(|error| internal("looking at the folder of the homes", &error))?
+            .st_dev;
+        let cgroups = Cgroups::detect(mode, &format!("probe-{}", rustix::process::getpid()), disk);
         let mut given = probe::namespaces(mode);
         given.insert(gateway_spawnd::LayerName::Uid, ids.layer());
-        let quotas = quota::detect_at(mode, state.unwrap_or(Path::new("/var/lib/carrel")));
+        let quotas = quota::detect_at(mode, state);
         Ok((mode, probe::all(mode, &given, &cgroups, &filter, &quotas)))
     };
     match found() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gateway_spawnd::{Mode, Together};
 use rustix::fs::{Dir, FileType, Mode as Bits, OFlags, XattrFlags, fgetxattr, fsetxattr, fstat, openat};
@@ -29,12 +29,17 @@ pub(crate) fn detect(mode: Mode, homes: impl AsFd) -> Result<(), String> {
     }
 }
 
-/// The same for the folder that will hold the homes: it, or the next one above that is there.
+/// The same for the folder that will hold the homes.
 pub(crate) fn detect_at(mode: Mode, state: &Path) -> Result<(), String> {
-    let homes = state.join("homes");
-    let there = homes.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let folder = fs::File::open(there).map_err(|error| format!("{}: {error}", there.display()))?;
+    let there = nearest(state);
+    let folder = fs::File::open(&there).map_err(|error| format!("{}: {error}", there.display()))?;
     detect(mode, folder)
+}
+
+/// The folder of the homes, or the next one above that is there.
+pub(crate) fn nearest(state: &Path) -> PathBuf {
+    let homes = state.join("homes");
+    homes.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned()
 }
 
 /// Kind and place of a file system, for people.

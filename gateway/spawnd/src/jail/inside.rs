@@ -237,8 +237,13 @@ fn one_id(job: &Inside<'_>, report: &mut LayerReport) -> Result<(), String> {
         said("raising capabilities", set_capabilities(None, sets))?;
     }
     said("making the user namespace", unshare(UnshareFlags::NEWUSER))?;
+    // Whoever changes ids is closed to all but the host's root: an ordinary spawnd could not write the map. Nobody else sees this process yet.
+    if job.mode == Mode::Userns {
+        said("opening the id map", set_dumpable_behavior(DumpableBehavior::Dumpable))?;
+    }
     said("asking for the id map", start::tell(sys::kept(SYNC), start::MAP, b""))?;
     start::wait_for_go(sys::kept(SYNC)).map_err(|error| format!("waiting for the id map: {error}"))?;
+    said("closing the id map", set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
     set_ids(job.plan)?;
     report.insert(LayerName::User, LayerState::On);
     Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gateway_spawnd::settings::{AideSettings, Kernelspec, Settings};
 use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId};
-use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, unlinkat};
+use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, fstat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::process::{DumpableBehavior, Gid, Uid, geteuid, set_dumpable_behavior, umask};
@@ -68,7 +68,8 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
         Ids::Shared(_) => None,
     };
     let filter = filter::compile().map_err(|error| internal("compiling the system call filter", &error))?;
-    let cgroups = Cgroups::detect(mode, &hash(&settings.runtime));
+    let disk = fstat(&folders.homes).map_err(|error| internal("looking at the homes", &error))?.st_dev;
+    let cgroups = Cgroups::detect(mode, &hash(&settings.runtime), disk);
     let mut given = probe::namespaces(mode);
     given.insert(LayerName::Uid, ids.layer());
     let quotas = quota::detect(mode, &folders.homes);

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use gateway_spawnd::Mode;
+use serde_json::json;
+
+use crate::log;
 
 use super::Base;
 
@@ -43,6 +46,11 @@ pub(super) fn parse_mounts(text: &str) -> Vec<Mount> {
         })
     };
     text.lines().filter_map(parse).collect()
+}
+
+/// Where version 2 is mounted.
+pub(super) fn top(mounts: &[Mount]) -> Option<&Path> {
+    mounts.iter().find(|mount| mount.version == 2).map(|mount| mount.point.as_path())
 }
 
 /// Controller (empty for version 2) to spawnd's own path.
@@ -144,11 +152,18 @@ pub(super) fn find_v2(
     if enabled.is_empty() {
         return Err(why);
     }
+    if path.ends_with(".service") && base.join(ASIDE).is_dir() {
+        // Seen with systemd 252: "Failed to attach to cgroup …: Device or resource busy".
+        log::warn("cgroup.unit", json!({ "unit": path, "note": UNIT }));
+    }
     let folder = base.join(name);
     make(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     enabled.retain(|controller| enable(&folder, controller, false).is_ok());
     Ok((folder, enabled))
 }
+
+/// A group that is divided takes no process, and systemd puts a unit's first one into the unit's own group.
+const UNIT: &str = "systemd cannot start this unit again while kernels run: add DelegateSubgroup=carrel-main (systemd 254 or newer), or take Delegate= out";
 
 /// Where processes of a group go that is to hand out controllers.
 const ASIDE: &str = "carrel-main";

@@ -7,6 +7,7 @@
 
 mod find;
 mod group;
+mod weight;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::log;
 use find::{Place, enable, find_v1, find_v2, make, parse_mounts, parse_own};
 pub(crate) use group::Group;
+use weight::Disk;
 pub(crate) use writes::Bounds;
 use writes::{CONTROLLERS, Version};
 
@@ -30,16 +32,19 @@ pub(crate) struct Cgroups {
     v2: Option<(Base, Vec<&'static str>)>,
     /// Why a controller is missing.
     missing: BTreeMap<LayerName, String>,
+    /// The disk of the homes, which may heed no weights.
+    disk: Disk,
 }
 
 impl Cgroups {
-    /// Looks at the host and makes our folders.
-    pub(crate) fn detect(mode: Mode, hash: &str) -> Self {
+    /// Looks at the host and makes our folders. `disk`: the device number of the homes' file system.
+    pub(crate) fn detect(mode: Mode, hash: &str, disk: u64) -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let (mounts, own) = (parse_mounts(&mounts), parse_own(&own));
         let name = format!("carrel-{hash}");
-        let mut found = Self { v1: BTreeMap::new(), v2: None, missing: BTreeMap::new() };
+        let disk = Disk::new(disk, find::top(&mounts));
+        let mut found = Self { v1: BTreeMap::new(), v2: None, missing: BTreeMap::new(), disk };
         let wanted = CONTROLLERS.map(|(_, controller, _)| controller);
         let v2 = find_v2(&mounts, &own, mode, &name, &wanted);
         let v2 = v2.map(|(folder, controllers)| (Base::below(folder), controllers));
@@ -83,7 +88,19 @@ impl Cgroups {
     pub(crate) fn layers(&self) -> LayerReport {
         let state =
             |layer| self.missing.get(layer).map_or(LayerState::On, |why| LayerState::Off(why.clone()));
-        CONTROLLERS.iter().map(|(layer, ..)| (*layer, state(layer))).collect()
+        let mut report = CONTROLLERS.iter().map(|(layer, ..)| (*layer, state(layer))).collect();
+        self.doubt_weight(&mut report);
+        report
+    }
+
+    /// A weight that was written counts only where the disk heeds it.
+    fn doubt_weight(&self, report: &mut LayerReport) {
+        if let Some(state) = report.get_mut(&LayerName::Io)
+            && state.is_on()
+            && let Err(why) = self.disk.heeds_weights()
+        {
+            *state = LayerState::Off(why);
+        }
     }
 
     /// The group that all jails of a user are in, with its bounds.
@@ -110,6 +127,7 @@ impl Cgroups {
                 report.insert(layer, LayerState::Off(why.clone()));
             }
         }
+        self.doubt_weight(&mut report);
         (group, report)
     }
 
@@ -179,14 +197,21 @@ impl Cgroups {
         group.v1.extend(new);
         let mut report = group.bound(bounds, false);
         report.extend(self.missing.iter().map(|(layer, why)| (*layer, LayerState::Off(why.clone()))));
+        self.doubt_weight(&mut report);
         report
     }
 
     /// Ends and removes what a killed spawnd left behind, except what living jails are in.
     pub(crate) fn sweep(&self, living: &BTreeSet<PathBuf>) {
-        for user in self.bases().flat_map(Base::users) {
+        let old = self.v1.values().flat_map(Base::users).map(|user| (false, user));
+        let modern = self.v2.iter().flat_map(|(base, _)| base.users()).map(|user| (true, user));
+        for (modern, user) in old.chain(modern) {
             for leaf in folders(&user).filter(|leaf| !living.contains(leaf)) {
-                let left = Group { v1: vec![leaf.clone()], ..Group::default() };
+                let left = if modern {
+                    Group { v2: Some(leaf.clone()), ..Group::default() }
+                } else {
+                    Group { v1: vec![leaf.clone()], ..Group::default() }
+                };
                 left.kill();
                 if !crate::jail::start::remove_soon(&left) {
                     log::warn("cgroup.stuck", json!({ "folder": leaf }));
