@@ -22,9 +22,9 @@ def running():
 
 @pytest.fixture
 def interrupting(running):
-    """For tests that stop heavy statements: an engine whose stopped work goes on for 0.8 s ends itself. In a jail the next connection starts it; here nobody would."""
+    """For tests that stop heavy statements: an engine whose stopped work goes on for 1.5 s ends itself. In a jail the next connection starts it; here nobody would."""
     yield
-    time.sleep(1.5)
+    time.sleep(2)
     if running.process.poll() is not None:
         running.start()
 
