@@ -181,7 +181,7 @@ def completion(data):
             client.start_channels()
             client.wait_for_ready(timeout=30)
             client.execute_interactive("SELECT 1", timeout=30, output_hook=lambda _: None)
-            heavy = client.execute("SELECT count(*) FROM tpch.lineitem a JOIN tpch.lineitem b ON a.l_partkey = b.l_partkey AND a.l_comment < b.l_comment")
+            heavy = client.execute("SELECT count(*) FROM tpch.lineitem a JOIN tpch.lineitem b ON a.l_suppkey = b.l_suppkey AND a.l_tax < b.l_tax")
             time.sleep(0.5)
             text = "SELECT l.l_ FROM tpch.lineitem l JOIN tpch.orders o ON o.o_orderkey = l.l_orderkey"
             times = []
