@@ -1,12 +1,11 @@
 """The side panel in Chromium, beside an SQL and a Python notebook: finds a dataset, opens columns and statistics, inserts names into a cell."""
-import os
 import re
 
 import nbformat
 import pytest
+from browsing import signed_in
 from harness import WORK
-from playwright.sync_api import expect, sync_playwright
-from test_browser import FLAGS
+from playwright.sync_api import expect
 
 CELLS = {"carrel": "SELECT ", "python3": "%carrel SELECT "}
 
@@ -16,19 +15,8 @@ def page(carrel, ada):
     for kernel in CELLS:
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": kernel, "display_name": kernel}}, cells=[nbformat.v4.new_code_cell("")])
         ada.call("PUT", f"api/contents/panel-{kernel}.ipynb", 201, json={"type": "notebook", "format": "json", "content": notebook})
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=FLAGS)
-        page = browser.new_context(viewport={"width": 1360, "height": 900}).new_page()
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
-        page.goto(carrel.url)
-        page.get_by_label(re.compile("user", re.I)).fill("ada")
-        page.get_by_label(re.compile("^password", re.I)).fill("ada-pass-12")
-        page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
-        page.wait_for_url("**/user/ada/lab**")
+    with signed_in(carrel, "browser-panel-last") as page:
         yield page
-        page.screenshot(path=str(WORK / "browser-panel-last.png"))
-        browser.close()
 
 
 def opened(carrel, page, kernel):
