@@ -115,7 +115,7 @@ fn share(nulls: usize, rows: usize) -> String {
 
 fn percent(share: f64) -> String {
     match share {
-        s if s == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         s if s < 0.1 => "< 0.1 %".to_owned(),
         s => format!("{s:.1} %"),
     }
