@@ -27,3 +27,15 @@ def test_twins_stand_side_by_side(engine, data, sql):
     table = engine.sql(sql)
     found = [list(row) for row in zip(*(column.to_pylist() for column in table.columns))]
     assert difference(found, expected) is None, table.column_names
+
+
+WRITTEN = [
+    ("SELECT n_name NOT LIKE 'A%', n_regionkey + 1, [1, 2][1], CASE WHEN n_regionkey > 1 THEN 1 END FROM tpch.nation", ["n_name NOT LIKE 'A%'", "n_regionkey + 1", "[1, 2][1]", "CASE WHEN n_regionkey > 1 THEN 1 END"]),
+    ("SELECT DATE '1994-01-01' + 1 * INTERVAL '1' DAY", ["DATE '1994-01-01' + 1 * INTERVAL '1' DAY"]),
+    ("SELECT count(*), sum(n_regionkey), n_regionkey::VARCHAR FROM tpch.nation GROUP BY n_regionkey", ["count(*)", "sum(tpch.nation.n_regionkey)", "n_regionkey"]),
+]
+
+
+@pytest.mark.parametrize("sql, names", WRITTEN)
+def test_a_column_that_nobody_named_is_called_as_it_is_written(engine, sql, names):
+    assert engine.sql(sql).column_names == names

@@ -118,6 +118,10 @@ impl Home {
     fn not_found(&self, opened: &Beneath, path: &str, relative: &str) -> Problem {
         let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));
         let problem = Problem::new(Ename::FileNotFound, format!("there is no file '{path}' in your home"));
+        if path.contains(['*', '?']) {
+            let hint = "name one file, or a folder, whose files are read together: FROM 'folder'";
+            return Problem::new(Ename::Unsupported, "patterns of file names are not supported").hint(hint);
+        }
         let names = opened.entries(folder).unwrap_or_default();
         match did_you_mean(name, names.iter().map(|(name, _)| name)) {
             Some(near) if folder.is_empty() => problem.hint(format!("did you mean '{near}'?")),

@@ -9,7 +9,9 @@ mod summarize;
 use std::sync::Arc;
 
 use carrel_cell::problem::{Ename, Problem};
-use carrel_cell::statement::{Create, Name, Object, QueryText, Span, Statement, StatementKind, Target};
+use carrel_cell::statement::{
+    Create, Name, Object, OptionValue, QueryText, Span, Statement, StatementKind, Target,
+};
 use carrel_cell::token::{TokenKind, tokenize};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
@@ -86,6 +88,9 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
         StatementKind::CreateModel(create) => model::create(session, &create, run).await,
         StatementKind::DropModel { name, if_exists } => model::drop(session, &name, if_exists),
         StatementKind::Set { key, value, span } => {
+            if let Some(schema) = value.as_ref().and_then(OptionValue::as_text).filter(|_| key == "schema") {
+                known_schema(session, schema, span)?;
+            }
             session.with_settings(|settings| {
                 settings.set(&key, value.as_ref(), span)?;
                 settings.apply(session.context(), session.config())?;
@@ -112,6 +117,21 @@ pub async fn execute(session: &Session, ready: Ready, run: &Arc<Run>) -> Result<
             explain(session, analyze, verbose, &query, run).await
         }
     }
+}
+
+/// A schema that names can be looked up in; none at all is one too.
+fn known_schema(session: &Session, schema: &str, span: Span) -> Result<(), Problem> {
+    let known = session.catalog().schemas();
+    if schema.is_empty() || schema == names::SESSION || known.iter().any(|name| name == schema) {
+        return Ok(());
+    }
+    let problem =
+        Problem::new(Ename::UnknownDataset, format!("no schema {schema}")).at(span).suggest(schema, &known);
+    Err(if problem.hint.is_some() || known.is_empty() {
+        problem
+    } else {
+        problem.hint(format!("there are: {}", known.join(", ")))
+    })
 }
 
 /// Plans a query that stands somewhere in a statement.

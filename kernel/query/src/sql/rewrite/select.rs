@@ -244,11 +244,19 @@ fn name_items(items: &mut [SelectItem], written: &[Option<String>]) {
     for (item, written) in items.iter_mut().zip(written) {
         if let (SelectItem::UnnamedExpr(expr), Some(written)) = (&*item, written)
             && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-            && (expr.to_string() != *written || has_query(expr))
+            && (expr.to_string() != *written || has_query(expr) || is_spelt_otherwise(expr))
         {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: quoted(written) };
         }
     }
+}
+
+/// The planner would write operators, lists and the like with its own names for them, and with the tables of their columns.
+fn is_spelt_otherwise(expr: &Expr) -> bool {
+    !matches!(
+        expr,
+        Expr::Function(_) | Expr::Cast { .. } | Expr::Nested(_) | Expr::Value(_) | Expr::TypedString(_)
+    )
 }
 
 fn has_query(expr: &Expr) -> bool {
