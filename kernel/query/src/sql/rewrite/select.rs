@@ -253,10 +253,7 @@ fn name_items(items: &mut [SelectItem], written: &[Option<String>]) {
 
 /// The planner would write operators, lists and the like with its own names for them, and with the tables of their columns.
 fn is_spelt_otherwise(expr: &Expr) -> bool {
-    !matches!(
-        expr,
-        Expr::Function(_) | Expr::Cast { .. } | Expr::Nested(_) | Expr::Value(_) | Expr::TypedString(_)
-    )
+    !matches!(expr, Expr::Cast { .. } | Expr::Nested(_) | Expr::Value(_) | Expr::TypedString(_))
 }
 
 fn has_query(expr: &Expr) -> bool {
