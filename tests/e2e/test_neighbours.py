@@ -18,7 +18,7 @@ SECONDS = 10
 ROUNDS = 3
 # Twice as long, or a tick at 250 Hz more where a cell takes less than that: a program in the middle of a system call is not interrupted (CONFIG_PREEMPT_NONE).
 TICK_MS = 4.0
-# Most of it the wait for a disk that others keep busy. Without groups it was 457 ms.
+# Without groups of processors it was 457 ms; which attack costs how much is in docs/performance.md.
 MOST_P99_MS = 400.0
 
 

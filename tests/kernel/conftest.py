@@ -4,12 +4,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from jupyter_client.manager import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from fake_engine import FakeEngine  # noqa: E402
 
 CACHE = pathlib.Path(os.environ.get("CACHE", pathlib.Path.home() / ".cache/carrel"))
 
@@ -67,6 +70,23 @@ def start(kernelspec_dir):
     for manager, client in managers:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def engine():
+    """A made-up engine that says what it was asked."""
+    folder = tempfile.mkdtemp(prefix="carrel-front-")
+    server = FakeEngine(f"{folder}/engine.sock")
+    server.address = f"grpc+unix://{folder}/engine.sock"
+    yield server
+    server.released.set()
+    server.shutdown()
+
+
+@pytest.fixture
+def client(engine, start):
+    """A client of a kernel on the made-up engine; modules on the real one have their own."""
+    return start(CARREL_ENGINE=engine.address)
 
 
 class Ran:

@@ -2,27 +2,9 @@
 
 import os
 import re
-import tempfile
 import time
 
-import pytest
-
 from fake_engine import FakeEngine
-
-
-@pytest.fixture
-def engine():
-    folder = tempfile.mkdtemp(prefix="carrel-front-")
-    server = FakeEngine(f"{folder}/engine.sock")
-    server.address = f"grpc+unix://{folder}/engine.sock"
-    yield server
-    server.released.set()
-    server.shutdown()
-
-
-@pytest.fixture
-def client(engine, start):
-    return start(CARREL_ENGINE=engine.address)
 
 
 def test_a_result_says_how_complete_it_is(engine, client, ran):

@@ -1,26 +1,6 @@
 """Values for `:name`: from the notebook's metadata (a comm), the cell's (its request), or SET VARIABLE; with a made-up engine that says what it was asked."""
 
 import re
-import tempfile
-
-import pytest
-
-from fake_engine import FakeEngine
-
-
-@pytest.fixture
-def engine():
-    path = f"{tempfile.mkdtemp(prefix='carrel-parameters-')}/engine.sock"
-    server = FakeEngine(path)
-    server.address = f"grpc+unix://{path}"
-    yield server
-    server.released.set()
-    server.shutdown()
-
-
-@pytest.fixture
-def client(engine, start):
-    return start(CARREL_ENGINE=engine.address)
 
 
 def tell(client, parameters, comm_id="p1"):

@@ -1,7 +1,7 @@
 """Every example of the table of query kinds in docs/sql.md, against what its last column says.
 
 `DuckDB`: the same columns' values as DuckDB gives. `→ …`: these rows, as text; `…` at the end of a row stands for what is not checked.
-`Ename: words`: refused with that problem, whose text or hint holds the words (kernel/engine/tests/kinds.rs checks the place too).
+`Ename: words`: refused with that problem, whose text or hint holds the words (kernel/engine/tests/session/kinds.rs checks the place too).
 """
 
 import datetime
