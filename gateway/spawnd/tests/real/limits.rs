@@ -110,8 +110,8 @@ fn a_home_far_beyond_its_bound_ends_what_writes_and_refuses_more() {
             matches!(&started.layers[&LayerName::Disk], LayerState::Partly(how) if how.contains("watched"))
         );
         spawnd.kernel("bob", "k-2");
-        let fill = "open('/home/ada/big', 'wb').write(bytes(40 << 20)); print('written')";
-        assert_eq!(spawnd.python("k-1", fill), "written");
+        // Whether it still gets to answer is the watch's pace, no matter here.
+        spawnd.python("k-1", "open('/home/ada/big', 'wb').write(bytes(40 << 20))");
         eventually("its end", || spawnd.client.exit(id("k-1")).is_ok());
         assert_eq!(spawnd.client.exit(id("k-1")).unwrap().reason, Some(Reason::Disk));
         assert_eq!(spawnd.python("k-2", "print(1)"), "1", "the other user goes on");
