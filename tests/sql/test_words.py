@@ -24,7 +24,7 @@ WRONG = {
     "a part of what has none": ("SELECT list_zip([1, 2], [3, 4])[1][2]", "does not support", ""),
     "a text in double quotes": ("SELECT n_name FROM tpch.nation WHERE n_name = \"FRANCE\"", "no column FRANCE", "single quotes: 'FRANCE'"),
     "a schema that is none": ("USE tpcj", "no schema tpcj", "did you mean tpch"),
-    "a pattern of files": ("SELECT * FROM 'd/*.parquet'", "patterns of file names", "folder"),
+    "a pattern of no files": ("SELECT * FROM 'd/*.parquet'", "no file matches 'd/", "stand for"),
     "a list for a number": ("SELECT abs([1, 2])", "", ""),
 }
 

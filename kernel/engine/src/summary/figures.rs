@@ -142,7 +142,8 @@ impl Figures {
         }
         let values = &seen?.values;
         let rows: i64 = values.iter().map(|(_, count)| count).sum();
-        let mut left = (share * (rows - 1).max(0) as f64).round() as i64;
+        // as SQL's percentile_disc: the first value that so many are not above
+        let mut left = ((share * rows as f64).ceil() as i64 - 1).max(0);
         for (value, count) in values {
             if left < *count {
                 return text(value);

@@ -14,35 +14,8 @@ use super::{Done, Rewriter, Stop, alias_of, derived, last_name, normalized, quer
 use lists::{column_alias, unnest};
 
 /// Names in FROM that are called and rewritten away.
-pub(super) const CALLS: &[&str] = &[
-    "__pivot",
-    "__unpivot",
-    "__summarize",
-    "__describe",
-    "generate_series",
-    "range",
-    "unnest",
-    "read_parquet",
-    "parquet_scan",
-    "read_csv",
-    "read_csv_auto",
-    "read_json",
-    "read_json_auto",
-    "read_ndjson",
-    "read_ndjson_auto",
-];
-
-/// Functions that read a file by its path.
-pub(crate) const READERS: &[&str] = &[
-    "read_parquet",
-    "parquet_scan",
-    "read_csv",
-    "read_csv_auto",
-    "read_json",
-    "read_json_auto",
-    "read_ndjson",
-    "read_ndjson_auto",
-];
+pub(super) const CALLS: &[&str] =
+    &["__pivot", "__unpivot", "__summarize", "__describe", "generate_series", "range", "unnest"];
 
 impl Rewriter<'_> {
     /// One item of FROM with its joins.
@@ -160,7 +133,6 @@ impl Rewriter<'_> {
                 self.expressions(&mut args)?;
                 return Ok(function_table(name, args, alias));
             }
-            reader if READERS.contains(&reader) => return Err(self.reader(&name)),
             _ => {}
         }
         let mut args = args;
@@ -187,16 +159,6 @@ impl Rewriter<'_> {
             }
             _ => Ok(function_table(name, args, alias)),
         }
-    }
-
-    /// Readers of files with more than a path; those with one are a path already ([`crate::sql::tokens`]).
-    fn reader(&self, name: &ObjectName) -> Stop {
-        let function = last_name(name);
-        let hint = format!(
-            "write the path of one file or folder: FROM 'data/file.parquet' or {function}('data/file.parquet')"
-        );
-        let text = format!("{function} with options, lists or expressions is not supported");
-        self.unsupported(name.span(), text, hint)
     }
 
     /// The names of relations that have but one column, made by a function: the name of the relation means the column too.

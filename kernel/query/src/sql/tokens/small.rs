@@ -35,22 +35,6 @@ pub(super) fn tables(tokens: &mut Tokens) {
     }
 }
 
-/// `read_csv('file')` is the file.
-pub(super) fn readers(tokens: &mut Tokens) {
-    let mut at = 0;
-    while at + 3 < tokens.len() {
-        if tokens.is_any_word(at, crate::sql::rewrite::READERS)
-            && tokens.is(at + 1, &Token::LParen)
-            && matches!(tokens.get(at + 2), Some(Token::SingleQuotedString(_)))
-            && tokens.is(at + 3, &Token::RParen)
-        {
-            let path = tokens.slice(at + 2, at + 3);
-            tokens.splice(at, at + 4, path);
-        }
-        at += 1;
-    }
-}
-
 /// `AS [NOT] MATERIALIZED (`: a hint that changes no answer; a common table expression whose values differ from one look to the
 /// next is computed once anyway.
 pub(super) fn materialized(tokens: &mut Tokens) {
