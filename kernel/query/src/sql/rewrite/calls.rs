@@ -1,6 +1,7 @@
 //! Function calls: names and orders of arguments of other dialects, aggregates that the planner spells differently.
 
 mod dates;
+mod told;
 
 use carrel_cell::problem::{Ename, Problem};
 use sqlparser::ast::{
@@ -35,6 +36,9 @@ impl Rewriter<'_> {
             function.name = ObjectName::from(vec![named("grouping", function.name.span())]);
         }
         if let Some(made) = self.clauses(&name, function)? {
+            return Ok(Some(made));
+        }
+        if let Some(made) = self.told(&name, function)? {
             return Ok(Some(made));
         }
         if let Some(made) = self.dates(&name, function) {
@@ -174,6 +178,15 @@ impl Rewriter<'_> {
             _ => None,
         };
         if let Some(ascending) = extreme {
+            if let Some(sqlparser::ast::WindowType::WindowSpec(window)) = &function.over
+                && window.order_by.is_empty()
+                && window.window_frame.is_none()
+                && window.window_name.is_none()
+                && function.filter.is_none()
+                && let [value, by] = args.as_slice()
+            {
+                return Ok(Some(extreme_over(function, window, (value, by), ascending)));
+            }
             if windowed {
                 let hint = "use first_value(a) OVER (… ORDER BY b DESC)";
                 return Err(self.unsupported(
@@ -267,6 +280,40 @@ impl Rewriter<'_> {
     }
 }
 
+/// `arg_max(a, b) OVER (PARTITION BY p)`: the first value in the order of the other, over the whole partition.
+fn extreme_over(
+    function: &Function,
+    window: &sqlparser::ast::WindowSpec,
+    (value, by): (&Expr, &Expr),
+    ascending: bool,
+) -> Expr {
+    use sqlparser::ast::{WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType};
+    let mut call = function.clone();
+    call.name = ObjectName::from(vec![named("first_value", function.name.span())]);
+    let known = Expr::Case {
+        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        operand: None,
+        conditions: vec![sqlparser::ast::CaseWhen {
+            condition: Expr::IsNotNull(Box::new(from::nested(by.clone()))),
+            result: value.clone(),
+        }],
+        else_result: None,
+    };
+    set_arguments(&mut call, vec![known]);
+    call.null_treatment = Some(sqlparser::ast::NullTreatment::IgnoreNulls);
+    call.over = Some(WindowType::WindowSpec(sqlparser::ast::WindowSpec {
+        order_by: vec![ordered_by(by.clone(), ascending)],
+        window_frame: Some(WindowFrame {
+            units: WindowFrameUnits::Rows,
+            start_bound: WindowFrameBound::Preceding(None),
+            end_bound: Some(WindowFrameBound::Following(None)),
+        }),
+        ..window.clone()
+    }));
+    Expr::Function(call)
+}
+
 /// A text as an expression, all of it at one place.
 pub(super) fn parse_at(text: &str, span: Span) -> Result<Expr, sqlparser::parser::ParserError> {
     let mut tokens = Tokenizer::new(&Carrel, text).tokenize_with_location()?;
@@ -317,22 +364,33 @@ fn of_list(name: &str, function: &Function) -> Option<Expr> {
 /// `struct_pack(a := 1)` and its kin.
 fn named_struct(name: &str, function: &Function) -> Option<Expr> {
     let FunctionArguments::List(list) = &function.args else { return None };
-    let into = match name {
+    let onto = match name {
         "struct_pack" | "struct" | "object_construct" => None,
-        "struct_insert" | "struct_update" => Some("__struct_insert"),
+        "struct_insert" => Some("struct_concat"),
+        "struct_update" => Some("__struct_update"),
         _ => return None,
     };
-    let mut args = Vec::new();
+    let (mut fields, mut plain) = (Vec::new(), Vec::new());
     for arg in &list.args {
         match arg {
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-                args.extend([from::text(&name.value), expr.clone()]);
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), ..
+            } => {
+                fields.extend([from::text(&name.value), expr.clone()]);
             }
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if into.is_some() => args.push(expr.clone()),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if onto.is_some() && fields.is_empty() => {
+                plain.push(expr.clone());
+            }
             _ => return None,
         }
     }
-    Some(from::call(into.unwrap_or("named_struct"), args))
+    let made = from::call("named_struct", fields);
+    match (onto, plain.as_slice()) {
+        (None, []) => Some(made),
+        (Some(onto), [old]) => Some(from::call(onto, vec![old.clone(), made])),
+        _ => None,
+    }
 }
 
 /// Is it a plain number above zero?

@@ -11,11 +11,20 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::{Done, Rewriter, Stop, alias_of, derived, last_name, normalized, query_of, select_all};
-use lists::{column_alias, unnest};
+use lists::{column_alias, json_rows, unnest};
 
 /// Names in FROM that are called and rewritten away.
-pub(super) const CALLS: &[&str] =
-    &["__pivot", "__unpivot", "__summarize", "__describe", "generate_series", "range", "unnest"];
+pub(super) const CALLS: &[&str] = &[
+    "__pivot",
+    "__unpivot",
+    "__summarize",
+    "__describe",
+    "generate_series",
+    "range",
+    "unnest",
+    "json_each",
+    "json_tree",
+];
 
 impl Rewriter<'_> {
     /// One item of FROM with its joins.
@@ -148,6 +157,14 @@ impl Rewriter<'_> {
                 let alias = column_alias(alias, &function);
                 let list = function_call(name, args);
                 Ok(unnest(vec![list], Some(alias), ordinality.then(|| ("1", "ordinality".to_owned()))))
+            }
+            "json_each" | "json_tree" => {
+                let args: Vec<Expr> = args.into_iter().filter_map(plain_argument).collect();
+                json_rows(&function, args, alias).ok_or_else(|| {
+                    let problem =
+                        wrong(format!("{function} takes JSON, and a path if only a part of it is wanted"));
+                    self.problem(name.span(), problem)
+                })
             }
             "unnest" => {
                 let lists = args.into_iter().filter_map(plain_argument).collect();
