@@ -110,7 +110,7 @@ impl FileTable {
     }
 
     /// What the files' own figures say of a column.
-    pub async fn column_statistics(&self, state: &SessionState, column: &str) -> Option<ColumnFigures> {
+    pub async fn column_statistics(&self, state: &dyn Session, column: &str) -> Option<ColumnFigures> {
         let at = self.inner.schema().index_of(column).ok()?;
         let listed = self.inner.list_files_for_scan(state, &[], None).await.ok()?;
         let known = listed.statistics.column_statistics.get(at)?;
