@@ -85,6 +85,7 @@ struct Call {
     name: String,
     paths: Vec<String>,
     reading: Reading,
+    /// Where its paths are written.
     span: Option<carrel_cell::problem::Span>,
 }
 
@@ -137,7 +138,7 @@ impl Calls<'_, '_> {
                 .hint(format!("write {function}('data/*.csv', option = value), or a list of paths"))
         };
         let mut reading = Reading::of(format);
-        let mut paths = None;
+        let (mut paths, mut files) = (None, span);
         for arg in args {
             let here = |problem: Problem| match place(self.sql, arg.span()) {
                 Some(span) if problem.span.is_none() => Problem { span: Some(span), ..problem },
@@ -163,6 +164,7 @@ impl Calls<'_, '_> {
                         _ => None,
                     };
                     let given = given.filter(|given| !given.is_empty() && paths.is_none());
+                    files = place(self.sql, arg.span()).or(span);
                     paths = Some(given.ok_or_else(|| {
                         here(problem(format!("{function} takes a path or a list of paths, as text")))
                     })?);
@@ -170,7 +172,7 @@ impl Calls<'_, '_> {
             }
         }
         let paths = paths.ok_or_else(|| problem(format!("{function} takes a path")))?;
-        Ok(Call { name: format!("__read_{}", self.found.len()), paths, reading, span })
+        Ok(Call { name: format!("__read_{}", self.found.len()), paths, reading, span: files })
     }
 
     /// The type of this name.
