@@ -67,7 +67,11 @@ impl FileTable {
             .with_file_extension("")
             .with_table_partition_cols(by_path.clone());
         let root = format!("{}/{}", source.root.name(), source.path);
-        let snapshot = Snapshot::new(place.clone(), root.trim_end_matches('/'), files.laid(&source.path));
+        let snapshot = Snapshot::new(
+            place.clone(),
+            root.trim_end_matches('/'),
+            files.laid(&source.path, &source.root.address()),
+        );
         let path = utf8_percent_encode(snapshot.location("").as_ref(), IN_URL).to_string();
         let store = snapshot.register(state.runtime_env()).map_err(plain)?;
         let url = ListingTableUrl::parse(format!("{}{path}/", store.url())).map_err(plain)?;

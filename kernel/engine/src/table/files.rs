@@ -203,15 +203,15 @@ impl Files {
     }
 
     /// The files where DataFusion is told that they lie: below `root`, first what their path says, as `key=value`, then the rest
-    /// of their path. DataFusion passes over files whose path begins with something else.
-    pub(super) fn laid(&self, root: &str) -> Vec<Laid> {
+    /// of their path. DataFusion passes over files whose path begins with something else. Their own names begin with `address`.
+    pub(super) fn laid(&self, root: &str, address: &str) -> Vec<Laid> {
         let hive = self.reading.partitions != Some(false);
         let one = |(at, meta): (usize, &ObjectMeta)| {
             let below = below(root, meta);
             let mut path = Vec::new();
             if let Some(column) = &self.reading.filename {
-                let shown = utf8_percent_encode(meta.location.as_ref(), IN_VALUE);
-                path.push(format!("{column}={shown}"));
+                let shown = format!("{address}{}", meta.location);
+                path.push(format!("{column}={}", utf8_percent_encode(&shown, IN_VALUE)));
             }
             let folders = below.rsplit_once('/').map_or("", |(folders, _)| folders);
             let (keyed, rest): (Vec<&str>, Vec<&str>) =
@@ -304,14 +304,14 @@ mod tests {
     fn what_a_path_says_comes_first() {
         let paths = ["t/x/day=1/a.csv", "t/y/day=2/a.csv"];
         let plain = files(&paths, Reading::default());
-        let laid: Vec<_> = plain.laid("t").into_iter().map(|laid| laid.path).collect();
+        let laid: Vec<_> = plain.laid("t", "").into_iter().map(|laid| laid.path).collect();
         assert_eq!(laid, ["day=1/x/a.csv", "day=2/y/a.csv"]);
         assert_eq!(plain.columns_by_path("t").unwrap(), [("day".to_owned(), DataType::Int64)]);
         let reading =
             Reading { filename: Some("file".into()), partitions: Some(false), ..Reading::default() };
         let named = files(&paths, reading);
-        assert_eq!(named.laid("t")[0].path, "file=t%2Fx%2Fday=1%2Fa.csv/x/day=1/a.csv");
+        assert_eq!(named.laid("t", "")[0].path, "file=t%2Fx%2Fday=1%2Fa.csv/x/day=1/a.csv");
         assert_eq!(named.columns_by_path("t").unwrap(), [("file".to_owned(), DataType::Utf8)]);
-        assert_eq!(files(&["t/a.csv"], Reading::default()).laid("t/a.csv")[0].path, "a.csv");
+        assert_eq!(files(&["t/a.csv"], Reading::default()).laid("t/a.csv", "")[0].path, "a.csv");
     }
 }
