@@ -1,6 +1,7 @@
 //! Function calls: names and orders of arguments of other dialects, aggregates that the planner spells differently.
 
 mod dates;
+mod extreme;
 mod told;
 
 use carrel_cell::problem::{Ename, Problem};
@@ -149,63 +150,10 @@ impl Rewriter<'_> {
     /// Aggregates that look at one value in an order.
     fn ordered(&mut self, name: &str, function: &mut Function) -> Made {
         let args = arguments(function);
-        let windowed = function.over.is_some();
-        let pick = |function: &Function,
-                    value: &Expr,
-                    by: &Expr,
-                    ascending: bool,
-                    nulls: bool,
-                    count: Option<&Expr>| {
-            let mut call = function.clone();
-            let to = if count.is_some() { "array_agg" } else { "first_value" };
-            call.name = ObjectName::from(vec![named(to, function.name.span())]);
-            set_arguments(&mut call, vec![value.clone()]);
-            add_clause(&mut call, FunctionArgumentClause::OrderBy(vec![ordered_by(by.clone(), ascending)]));
-            add_filter(&mut call, Expr::IsNotNull(Box::new(from::nested(by.clone()))));
-            if !nulls && value != by {
-                add_filter(&mut call, Expr::IsNotNull(Box::new(from::nested(value.clone()))));
-            }
-            match count {
-                Some(count) => {
-                    from::call("array_slice", vec![Expr::Function(call), from::number("1"), count.clone()])
-                }
-                None => Expr::Function(call),
-            }
-        };
-        let extreme = match name {
-            "arg_max" | "argmax" | "max_by" | "arg_max_null" => Some(false),
-            "arg_min" | "argmin" | "min_by" | "arg_min_null" => Some(true),
-            _ => None,
-        };
-        if let Some(ascending) = extreme {
-            if let Some(sqlparser::ast::WindowType::WindowSpec(window)) = &function.over
-                && window.order_by.is_empty()
-                && window.window_frame.is_none()
-                && window.window_name.is_none()
-                && function.filter.is_none()
-                && let [value, by] = args.as_slice()
-            {
-                return Ok(Some(extreme_over(function, window, (value, by), ascending)));
-            }
-            if windowed {
-                let hint = "use first_value(a) OVER (… ORDER BY b DESC)";
-                return Err(self.unsupported(
-                    function.name.span(),
-                    format!("{name} with OVER is not supported"),
-                    hint,
-                ));
-            }
-            let nulls = name.ends_with("_null");
-            return Ok(match args.as_slice() {
-                [value, by] => Some(pick(function, value, by, ascending, nulls, None)),
-                [value, by, count] => Some(pick(function, value, by, ascending, nulls, Some(count))),
-                _ => None,
-            });
+        if let Some(made) = self.extreme(name, function, &args)? {
+            return Ok(Some(made));
         }
         match (name, args.as_slice()) {
-            ("max" | "min", [value, count]) => {
-                Ok(Some(pick(function, value, value, name == "min", false, Some(count))))
-            }
             (
                 "quantile" | "quantile_disc" | "quantile_cont" | "percentile_cont" | "approx_quantile"
                 | "percentile_approx",
@@ -278,40 +226,6 @@ impl Rewriter<'_> {
             other => Expr::Nested(Box::new(other)),
         })))
     }
-}
-
-/// `arg_max(a, b) OVER (PARTITION BY p)`: the first value in the order of the other, over the whole partition.
-fn extreme_over(
-    function: &Function,
-    window: &sqlparser::ast::WindowSpec,
-    (value, by): (&Expr, &Expr),
-    ascending: bool,
-) -> Expr {
-    use sqlparser::ast::{WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType};
-    let mut call = function.clone();
-    call.name = ObjectName::from(vec![named("first_value", function.name.span())]);
-    let known = Expr::Case {
-        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        operand: None,
-        conditions: vec![sqlparser::ast::CaseWhen {
-            condition: Expr::IsNotNull(Box::new(from::nested(by.clone()))),
-            result: value.clone(),
-        }],
-        else_result: None,
-    };
-    set_arguments(&mut call, vec![known]);
-    call.null_treatment = Some(sqlparser::ast::NullTreatment::IgnoreNulls);
-    call.over = Some(WindowType::WindowSpec(sqlparser::ast::WindowSpec {
-        order_by: vec![ordered_by(by.clone(), ascending)],
-        window_frame: Some(WindowFrame {
-            units: WindowFrameUnits::Rows,
-            start_bound: WindowFrameBound::Preceding(None),
-            end_bound: Some(WindowFrameBound::Following(None)),
-        }),
-        ..window.clone()
-    }));
-    Expr::Function(call)
 }
 
 /// A text as an expression, all of it at one place.
