@@ -1,5 +1,6 @@
 """Files of the home by path, pattern and list, and the options of read_csv, read_json and read_parquet: answers beside DuckDB's."""
 import contextlib
+import gzip
 import os
 import random
 
@@ -24,7 +25,15 @@ FILES = {
     "d/b.csv": "id,v\n2,b\n",
     "d/c=1.csv": "id,v\n9,z\n",
     "quoted.csv": "a,b\n'x,y',1\n",
+    "Cities.csv": "Country,Year,Sales Amount,id\nde,2020,5,1\nfr,2021,7,2\nde,2021,9,3\n",
     "plain": "a,b\n1,2\n",
+    "marked.csv": "\ufeffid,v\r\n1,\"b\r\nc\"\r\n",
+    "twice.csv": "a,a,A, b ,\n1,2,3,4,5\n",
+    "zip.csv": "zip,n\n01234,1\n00501,20\n",
+    "short.csv": "a,b,c\n1,2,3\n4,5\n",
+    "latin.csv": "id,v\n1,caf\xe9\n".encode("latin-1"),
+    "odd.csv.gz": "hello",
+    "semi.csv.gz": gzip.compress(b"a;zip\n1;007\n"),
 }
 
 SAME = [
@@ -61,6 +70,22 @@ SAME = [
     "SELECT typeof(id) AS t FROM read_csv('d/a.csv', types = {'id': 'DOUBLE'})",
     "SELECT * FROM read_csv('d/a.csv', all_varchar = true)",
     "WITH x AS (SELECT * FROM read_csv('d/*.csv')) SELECT count(*) AS n FROM x WHERE id IN (SELECT id FROM read_csv('d/a.csv'))",
+    "SELECT Country, YEAR FROM 'Cities.csv' ORDER BY Year, country",
+    "SELECT c.Country, count(*) AS n FROM 'Cities.csv' c GROUP BY c.Country HAVING max(year) > 2020 ORDER BY c.Country",
+    "SELECT upper(Country) AS country, max(Year) AS y FROM 'Cities.csv' GROUP BY ALL ORDER BY country",
+    "SELECT a.Country FROM 'Cities.csv' a JOIN 'Cities.csv' b USING (Country) ORDER BY 1",
+    "SELECT * EXCLUDE (country) FROM 'Cities.csv' WHERE cities.year = extract(year FROM DATE '2021-01-01') ORDER BY cities.id",
+    "WITH t AS (SELECT Country, Year FROM 'Cities.csv') SELECT Country, sum(Year) AS y FROM t GROUP BY ALL ORDER BY ALL",
+    "PIVOT 'Cities.csv' ON Country USING sum(Year) GROUP BY Year ORDER BY Year",
+    "SELECT row_number() OVER (PARTITION BY Country ORDER BY Year) AS r FROM 'Cities.csv' ORDER BY Country, Year",
+    "SELECT a.id, b.id FROM 'd/a.csv' JOIN 'd/b.csv' ON a.id < b.id",
+    "SELECT * FROM 'marked.csv'",
+    "SELECT * FROM 'twice.csv'",
+    "SELECT a_1 + A_2 AS s FROM 'twice.csv'",
+    "SELECT * FROM 'zip.csv' ORDER BY zip",
+    "SELECT * FROM read_csv('zip.csv', types = {'zip': 'INTEGER'}) ORDER BY zip",
+    "SELECT * FROM 'semi.csv.gz'",
+    "SELECT * FROM read_csv('short.csv', null_padding = true) ORDER BY a",
     "SELECT count(*) AS n, sum(id) AS s, max(length(t)) AS l FROM 'large.csv'",
 ]
 
@@ -76,6 +101,9 @@ WRONG = {
     "SELECT * FROM read_csv(['d/a.csv', 'hdfs:///x'])": "not of one place",
     "SELECT * FROM read_parquet('p1.parquet', header = true)": "no 'header'",
     "SELECT * FROM read_csv('d/a.csv', names = ['a', 'b', 'c'])": "fewer than names",
+    "SELECT * FROM 'short.csv'": "line 3 has 2 values, where 3 were expected.*null_padding",
+    "SELECT * FROM 'latin.csv'": "not UTF-8.*iconv",
+    "SELECT * FROM 'odd.csv.gz'": "CorruptFile: a packed file cannot be unpacked",
     "SELECT none FROM read_csv('d/a.csv')": "no column none",
 }
 
@@ -85,7 +113,7 @@ def duck(engine):
     for path, text in FILES.items():
         path = engine.home / path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     dice = random.Random(1)
     # lines in values, enough that the file is read in several parts
     with open(engine.home / "large.csv", "w", newline="") as large:

@@ -1,6 +1,7 @@
 //! From a query's text to its plan: the tables that it names are looked up, questions to the data that a rewrite has are asked, and the
 //! rest is [`carrel_query::sql`]'s.
 
+mod letters;
 mod readers;
 mod relations;
 
@@ -8,7 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use carrel_cell::problem::{Ename, Problem};
+use carrel_cell::edit::{Edited, Edits};
+use carrel_cell::problem::{Ename, Problem, Span};
 use carrel_query::problems;
 use carrel_query::sql::{Provider, Stop, check, check_functions, is_call, parse, rewrite};
 use datafusion::common::TableReference;
@@ -27,9 +29,38 @@ pub use relations::Relations;
 /// Questions that a statement may have to ask of the data before it can be planned (the columns of a PIVOT, …).
 const QUESTIONS: usize = 32;
 
+/// Names in a query that are looked for in other letters than they were written with.
+const SPELT: usize = 200;
+
 /// Understands a query. Problems are placed in `sql`.
 pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
-    understood(session, sql, run).await.map_err(|problem| problems::in_words(problem, sql))
+    let mut edited = Edited::unchanged(sql);
+    let mut spelt = Vec::new();
+    loop {
+        let problem = match understood(session, &edited.sql, run).await {
+            Ok(plan) => return Ok(plan),
+            Err(problem) => edited.place(problem),
+        };
+        match capitals(&problem, sql) {
+            Some(name) if spelt.len() < SPELT && !spelt.contains(&name) => spelt.push(name),
+            _ => return Err(problems::in_words(problem, sql)),
+        }
+        let mut edits = Edits::default();
+        for (span, name) in &spelt {
+            edits.replace(*span, name.clone());
+        }
+        edited = edits.apply(sql);
+    }
+}
+
+/// Where a bare name stands that no column has, and how the column is written that has it with other capitals.
+fn capitals(problem: &Problem, sql: &str) -> Option<(Span, String)> {
+    let name = problems::with_capitals(problem)?;
+    let span = problem.span.filter(|span| span.end <= sql.len())?;
+    let written = span.of(sql);
+    let bare = written.rfind('.').map_or(written, |dot| written[dot + 1..].trim_start());
+    let same = bare.to_lowercase() == name.trim_matches('"').to_lowercase();
+    (same && !bare.is_empty()).then(|| (Span::new(span.end - bare.len(), span.end), name.to_owned()))
 }
 
 async fn understood(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
@@ -38,8 +69,10 @@ async fn understood(session: &Session, sql: &str, run: &Arc<Run>) -> Result<Logi
     check(&parsed, sql)?;
     let state = session.context().state();
     let mut provider = Provider::new(&state);
+    letters::files(&mut parsed);
     readers::opened(session, &mut provider, &mut parsed, sql, run).await?;
     add_tables(session, &mut provider, &parsed, sql, run).await?;
+    letters::found(&mut parsed, &provider);
     let mut answers = HashMap::new();
     let query = loop {
         let mut query = parsed.clone();

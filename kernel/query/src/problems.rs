@@ -1,6 +1,7 @@
 //! DataFusion's, sqlparser's, Arrow's and Parquet's errors as problems a user understands: one line, a kind, the place
 //! in the statement, a suggestion. Nothing of the libraries' own words about themselves, nothing of the host.
 
+mod files;
 mod mismatch;
 mod place;
 mod text;
@@ -45,6 +46,7 @@ pub fn of_files(error: &DataFusionError, label: &str) -> Problem {
     let problem = of(error, "");
     match problem.ename {
         Ename::Cancelled
+        | Ename::Internal
         | Ename::MemoryLimit
         | Ename::PolicyDenied
         | Ename::FileNotFound
@@ -217,13 +219,31 @@ fn schema(error: &SchemaError) -> Problem {
     }
 }
 
+/// What a column's name is told to need, before the name itself.
+const CAPITALS: &str = "names with capitals need quotes: ";
+
+/// The column that is meant by a name that is there only with other capitals, in quotes.
+pub fn with_capitals(problem: &Problem) -> Option<&str> {
+    problem.hint.as_deref().filter(|_| problem.ename == Ename::UnknownColumn)?.strip_prefix(CAPITALS)
+}
+
 fn suggest_column(problem: Problem, field: &Column, valid: &[Column]) -> Problem {
-    let names: Vec<_> = valid.iter().map(|column| column.name.as_str()).collect();
+    // of a table that was named only what this table has
+    let beside = |column: &&Column| field.relation.is_none() || column.relation == field.relation;
+    let mut names: Vec<_> = valid.iter().filter(beside).map(|column| column.name.as_str()).collect();
+    if names.is_empty() {
+        names = valid.iter().map(|column| column.name.as_str()).collect();
+    }
+    let lower = field.name.to_lowercase();
+    let mut alike: Vec<_> = names.iter().filter(|name| name.to_lowercase() == lower).collect();
+    alike.sort_unstable();
+    alike.dedup();
+    if let [one] = alike.as_slice()
+        && **one != field.name
+    {
+        return problem.hint(format!("{CAPITALS}\"{}\"", one.replace('"', "\"\"")));
+    }
     if let Some(near) = did_you_mean(&field.name, &names) {
-        let capitals = near.contains(char::is_uppercase);
-        if capitals && near.to_lowercase() == field.name.to_lowercase() && near != field.name {
-            return problem.hint(format!("names with capitals need quotes: \"{near}\""));
-        }
         return problem.hint(format!("did you mean {near}?"));
     }
     if names.is_empty() || names.len() > 30 {
@@ -311,9 +331,7 @@ fn arrow_error(error: &ArrowError, sql: &str) -> Problem {
         }
         ArrowError::MemoryError(message) => memory(message),
         ArrowError::IoError(_, inner) => io(inner),
-        ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
-            Problem::new(Ename::CorruptFile, format!("a file cannot be read: {}", clean(message)))
-        }
+        ArrowError::CsvError(message) | ArrowError::JsonError(message) => files::text_file(message),
         ArrowError::ParquetError(message) => {
             Problem::new(Ename::CorruptFile, format!("a Parquet file cannot be read: {}", clean(message)))
         }
@@ -356,7 +374,7 @@ fn store(error: &object_store::Error) -> Problem {
                 Problem::new(Ename::CorruptFile, "a file is shorter than it says")
             }
             Some(error) => io(error),
-            None => internal("a store's error", error),
+            None => external(source.as_ref(), ""),
         },
         object_store::Error::JoinError { source } if source.is_cancelled() => {
             Problem::new(Ename::Cancelled, "cancelled")
@@ -371,7 +389,7 @@ fn io(error: &std::io::Error) -> Problem {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => disk_full(),
         ErrorKind::UnexpectedEof => Problem::new(Ename::CorruptFile, "a file is shorter than it says"),
         _ => match error.get_ref() {
-            Some(inner) => external(inner, ""),
+            Some(inner) => files::packed_file(&inner.to_string()).unwrap_or_else(|| external(inner, "")),
             None => Problem::new(Ename::FileNotFound, format!("a file cannot be used: {}", kind_text(error))),
         },
     }

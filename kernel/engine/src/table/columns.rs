@@ -12,7 +12,7 @@ use datafusion::execution::SessionState;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::{Files, Reading};
+use super::Files;
 use crate::config::Format;
 use crate::snapshot::Snapshot;
 use carrel_query::problems;
@@ -44,11 +44,12 @@ pub(super) async fn of(
         }
         Format::Ndjson | Format::Arrow => inferred(state, options, url, label).await,
     };
-    told(found?, &files.reading, label)
+    told(found?, files, label)
 }
 
 /// The columns with the names and types that were told.
-fn told(found: SchemaRef, reading: &Reading, label: &str) -> Result<SchemaRef, Problem> {
+fn told(found: SchemaRef, files: &Files, label: &str) -> Result<SchemaRef, Problem> {
+    let reading = &files.reading;
     let mut fields: Vec<Field> = found.fields().iter().map(|field| field.as_ref().clone()).collect();
     let too_many = |what: &str| {
         Problem::new(
@@ -62,6 +63,11 @@ fn told(found: SchemaRef, reading: &Reading, label: &str) -> Result<SchemaRef, P
             .enumerate()
             .map(|(at, field)| field.with_name(format!("column{at}")))
             .collect();
+    }
+    for at in &files.zeros {
+        if let Some(field) = fields.get_mut(*at).filter(|field| field.data_type() == &DataType::Int64) {
+            field.set_data_type(DataType::Utf8);
+        }
     }
     if reading.all_text {
         fields = fields.into_iter().map(|field| field.with_data_type(DataType::Utf8)).collect();

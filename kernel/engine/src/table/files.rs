@@ -44,8 +44,10 @@ pub struct Files {
     pub packed: Packed,
     /// How they are read, as far as it is known; more is found out when they are opened.
     pub reading: Reading,
-    /// Lines that were found out to be no data, as bytes: one number for each file, or none.
+    /// Bytes at the beginning of each file that are no data, if there are any.
     pub(super) skipped: Vec<u64>,
+    /// Columns of numbers with zeros in front, which are names of something: they stay as they are written.
+    pub(super) zeros: Vec<usize>,
 }
 
 impl Files {
@@ -76,7 +78,14 @@ impl Files {
             } else if !all.is_empty() {
                 // files without a telling name: taken as what was said
                 let packed = reading.packed.unwrap_or_else(|| packed_by(&all));
-                return Ok(Self { list: all, format, packed, reading, skipped: Vec::new() });
+                return Ok(Self {
+                    list: all,
+                    format,
+                    packed,
+                    reading,
+                    skipped: Vec::new(),
+                    zeros: Vec::new(),
+                });
             }
         }
         let mut endings = endings.into_iter();
@@ -96,7 +105,7 @@ impl Files {
             reading.delimiter = Some(b'\t');
         }
         let packed = reading.packed.unwrap_or(packed);
-        Ok(Self { list, format, packed, reading, skipped: Vec::new() })
+        Ok(Self { list, format, packed, reading, skipped: Vec::new(), zeros: Vec::new() })
     }
 
     /// For files that somebody named one by one or by a pattern: folders say nothing unless all of them say the same keys.
@@ -157,6 +166,7 @@ impl Files {
                         .with_quote(quote)
                         .with_escape(reading.escape.filter(|escape| *escape != quote))
                         .with_comment(reading.comment)
+                        .with_truncated_rows(reading.padded)
                         .with_null_regex(nulls)
                         .with_schema_infer_max_rec(SAMPLE_ROWS)
                         .with_file_compression_type(packed),

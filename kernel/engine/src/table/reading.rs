@@ -24,6 +24,8 @@ pub struct Reading {
     pub escape: Option<u8>,
     /// Lines that begin with it are left out.
     pub comment: Option<u8>,
+    /// Rows may be too short: what lacks is NULL.
+    pub padded: bool,
     /// Lines at the beginning of each file that are left out.
     pub skip: u64,
     /// JSON: the file is one array of objects.
@@ -85,6 +87,7 @@ const OPTIONS: &[(&str, &[Format])] = &[
     ("header", &[Format::Csv]),
     ("hive_partitioning", &[Format::Csv, Format::Ndjson, Format::Parquet]),
     ("names", &[Format::Csv]),
+    ("null_padding", &[Format::Csv]),
     ("nullstr", &[Format::Csv]),
     ("quote", &[Format::Csv]),
     ("sample_size", &[Format::Csv, Format::Ndjson]),
@@ -173,6 +176,8 @@ impl Reading {
             ("delim" | "quote" | "escape" | "comment", _) => return Err(bad("one character")),
             ("skip", Value::Number(lines @ 0..)) => self.skip = lines.unsigned_abs(),
             ("skip", _) => return Err(bad("a number of lines")),
+            ("null_padding", Value::Bool(padded)) => self.padded = padded,
+            ("null_padding", _) => return Err(bad("true or false")),
             ("all_varchar", Value::Bool(all)) => self.all_text = all,
             ("auto_detect", Value::Bool(true)) | ("sample_size", Value::Number(_)) => {}
             ("auto_detect", _) => {

@@ -46,6 +46,13 @@ impl<'a> Provider<'a> {
         self.tables.contains_key(name)
     }
 
+    /// The names of all columns of all tables that are known.
+    pub fn column_names(&self) -> impl Iterator<Item = String> {
+        let schemas = self.tables.values().map(|table| table.schema());
+        schemas
+            .flat_map(|schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>())
+    }
+
     /// The plan of a query.
     pub fn plan(&self, query: Query) -> Result<LogicalPlan> {
         let options = ParserOptions::from(&self.state.config().options().sql_parser);
