@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::servers::ServersHandle;
 use crate::spawnd::SpawndHandle;
 use crate::store::StoreHandle;
+use carrel_hub::Roles;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub struct App(Arc<Handles>);
 pub struct Handles {
     /// The checked configuration.
     pub config: Arc<Config>,
+    /// The default roles and the configured ones.
+    pub roles: Roles,
     /// The database.
     pub store: StoreHandle,
     /// The privileged helper.
@@ -63,8 +66,10 @@ impl App {
             metrics.clone(),
         );
         let accounts = Accounts::new(store.clone(), clock.clone(), &config.auth);
+        let roles = config.roles();
         Self(Arc::new(Handles {
             config,
+            roles,
             store,
             spawnd,
             servers,

@@ -7,6 +7,7 @@ pub mod hdfs;
 pub mod keys;
 pub mod limits;
 pub mod network;
+pub mod roles;
 pub mod text;
 
 use limits::{LimitRule, Limits};
@@ -97,6 +98,9 @@ pub struct Config {
     /// `[[profile]]`
     #[serde(default, rename = "profile")]
     pub profiles: Vec<network::ProfileSettings>,
+    /// `[[role]]`
+    #[serde(default, rename = "role")]
+    pub role_settings: Vec<roles::RoleSettings>,
     /// `[engine]`, handed to the engine, which checks the values.
     #[serde(default)]
     pub engine: toml::Table,
@@ -322,6 +326,7 @@ impl Config {
             network: network::NetworkSettings::default(),
             allow: Vec::new(),
             profiles: Vec::new(),
+            role_settings: Vec::new(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
             datasets: Vec::new(),
@@ -365,6 +370,7 @@ impl Config {
         between("sandbox.uid_base", self.sandbox.uid_base.into(), 10_000, 4_000_000_000)?;
         between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
+        roles::roles(&self.role_settings)?;
         limits::check(&self.limits, &self.limit_rules)?;
         self.hdfs.check()?;
         network::check(&self.network, &self.allow, &self.profiles, &self.sandbox.devices)?;
@@ -399,6 +405,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// All roles: the default ones and the configured.
+    pub fn roles(&self) -> carrel_hub::Roles {
+        // checked when the file was read
+        roles::roles(&self.role_settings).unwrap_or_default()
     }
 
     /// Where programs and assets lie.

@@ -144,7 +144,7 @@ async fn page_caller(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 async fn with_caller(caller: caller::Caller, mut request: Request, next: Next) -> Response {
-    let who = caller.user().map(|u| Who(u.name.to_string()));
+    let who = caller.name().map(Who);
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
     if let Some(who) = who {

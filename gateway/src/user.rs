@@ -91,8 +91,7 @@ async fn enter(app: &App, inside: Router, request: Request) -> Response {
     let result = admit(app, request).await;
     let answer = match result {
         Ok(Admitted::Go(request)) => {
-            let who =
-                request.extensions().get::<Caller>().and_then(Caller::user).map(|u| Who(u.name.to_string()));
+            let who = request.extensions().get::<Caller>().and_then(Caller::name).map(Who);
             match inside.oneshot(request).await {
                 Ok(mut response) => {
                     if let Some(who) = who {
@@ -134,7 +133,7 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
 
     // jupyter_server tells its version to anybody
     let open = parts.method == Method::GET && matches!(address.rest.as_str(), "/api" | "/api/");
-    if caller.user().is_none() && !open {
+    if !caller.is_known() && !open {
         if api {
             return Err(Error::Forbidden("Forbidden".into()));
         }

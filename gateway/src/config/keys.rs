@@ -278,6 +278,7 @@ const LISTS: &[(&str, &[&str])] = &[
             "disk_files",
         ],
     ),
+    ("role", &["name", "scopes", "users", "groups", "services"]),
     ("allow", &["hosts", "user", "group", "addresses"]),
     ("profile", &["name", "kernel", "user", "group"]),
     ("catalog", &["name", "path", "description", "owner"]),

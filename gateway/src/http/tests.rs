@@ -14,7 +14,7 @@ use crate::user::UserServer;
 use axum::body::Body;
 use axum::routing::{get, post};
 use carrel_hub::{Secret, ServerName, UserName};
-use carrel_store::{NewLogin, NewToken, Store, User};
+use carrel_store::{NewLogin, NewToken, Store, TokenOwner, User};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl World {
     async fn token(&self, user: &str, scopes: &[&str]) -> String {
         let secret = Secret::from_random(rand::random());
         let new = NewToken {
-            user_id: self.user(user).await.id,
+            owner: TokenOwner::User(self.user(user).await.id),
             hash: secret.hash(),
             prefix: secret.prefix(),
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
@@ -78,6 +78,7 @@ impl World {
             expires: None,
             session_id: None,
             client: String::new(),
+            client_id: None,
         };
         self.app.store.call(move |s| s.add_token(&new)).await.unwrap();
         format!("token {}", secret.reveal())

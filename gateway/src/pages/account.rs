@@ -13,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use carrel_hub::token::{api_id, parse_api_id};
 use carrel_hub::{Secret, ServerName, Target};
-use carrel_store::NewToken as StoredToken;
+use carrel_store::{NewToken as StoredToken, TokenOwner};
 use carrel_web::pages::{self, AdminPage, AdminRow, HomePage, NewToken, ServerRow, TokenPage, TokenRow};
 use http::{HeaderMap, StatusCode};
 use time::{Duration, OffsetDateTime};
@@ -105,7 +105,7 @@ pub(super) async fn token_action(
     let secret = Secret::from_random(rand::random());
     let note: String = form.get("note").chars().filter(|c| !c.is_control()).take(200).collect();
     let new = StoredToken {
-        user_id: user.id,
+        owner: TokenOwner::User(user.id),
         hash: secret.hash(),
         prefix: secret.prefix(),
         scopes: vec!["inherit".into()],
@@ -114,6 +114,7 @@ pub(super) async fn token_action(
         expires: form.get("days").parse().ok().map(|d: u16| now + Duration::days(i64::from(d))),
         session_id: None,
         client: "JupyterHub".into(),
+        client_id: None,
     };
     app.store.call(move |s| s.add_token(&new)).await?;
     token_page(&app, &caller, &headers, Some(&secret)).await
@@ -131,7 +132,7 @@ async fn token_page(
         .iter()
         .map(|t| TokenRow {
             id: api_id(t.id),
-            note: t.note.clone(),
+            note: if t.client_id.is_some() { t.client.clone() } else { t.note.clone() },
             scopes: t.scopes.join(", "),
             used: t.last_activity.map_or_else(|| "never".into(), minute),
             expires: t.expires.map_or_else(|| "never".into(), minute),
