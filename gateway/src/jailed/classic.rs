@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use carrel_hub::oauth::RedirectUri;
 use carrel_hub::role::Role;
-use carrel_hub::{Secret, ServerName, UserName};
+use carrel_hub::{Secret, ServerName};
 use carrel_spawnd::{JailId, JailInfo, Limits, Profile, RelPath, Start};
-use carrel_store::{NewToken, User};
+use carrel_store::{ClientOf, NewClient, NewToken, TokenOwner, User};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -203,20 +204,33 @@ impl Classic {
         self.revoke(user, server).await?;
         let secret = Secret::from_random(rand::random());
         let now = self.clock.now();
+        let base = base_of(&user.name, server);
+        let client = NewClient {
+            id: environment::client_id(&user.name, server),
+            // Its own token is its secret.
+            hash: secret.hash(),
+            redirect_uri: RedirectUri::parse(&format!("{base}oauth_callback")).map_err(Error::internal)?,
+            description: format!("Server at {base}"),
+            scopes: Vec::new(),
+            no_confirm: false,
+            of: ClientOf::Server { user_id: user.id, server: server.clone() },
+        };
         let new = NewToken {
-            user_id: user.id,
+            owner: TokenOwner::User(user.id),
             hash: secret.hash(),
             prefix: secret.prefix(),
-            scopes: server_scopes(&user.name, server),
-            note: format!("Server at {}", base_of(&user.name, server)),
+            scopes: Role::of_server(user.name.as_str(), server.as_str()),
+            note: format!("Server at {base}"),
             created: now,
             expires: None,
             session_id: None,
             client: "JupyterHub".into(),
+            client_id: None,
         };
         let (name, key) = (user.name.clone(), key_of(server));
         self.store
             .call(move |s| {
+                s.put_client(&client)?;
                 let token = s.add_token(&new)?;
                 s.kv_put(&name, KIND, &key, &token.id.to_string(), now)
             })
@@ -226,8 +240,10 @@ impl Classic {
 
     async fn revoke(&self, user: &User, server: &ServerName) -> Result<()> {
         let (id, name, key) = (user.id, user.name.clone(), key_of(server));
+        let client = environment::client_id(&user.name, server);
         self.store
             .call(move |s| {
+                s.delete_client(&client)?;
                 let kept = s.kv_get(&name, KIND, &key)?;
                 if let Some(token) = kept.and_then(|entry| entry.value.parse().ok()) {
                     s.delete_token(id, token)?;
@@ -250,16 +266,6 @@ pub async fn over(running: &Running) {
         _ = wire::watch(&running.socket) => {}
         () = running.over.cancelled() => {}
     }
-}
-
-/// What the role `server` means for this one.
-fn server_scopes(user: &UserName, server: &ServerName) -> Vec<String> {
-    let fill = |scope: String| match scope.as_str() {
-        "access:servers!server" => format!("access:servers!server={user}/{server}"),
-        "users:activity!user" => format!("users:activity!user={user}"),
-        _ => scope,
-    };
-    Role::Server.scopes().iter().map(|scope| fill(scope.to_string())).collect()
 }
 
 fn speaker(user: &User, server: &ServerName) -> String {
@@ -296,12 +302,5 @@ mod tests {
         assert_eq!(id("ada", ""), id("ada", ""));
         assert_ne!(id("ada", "b"), id("adab", ""));
         assert!(id("ada", "gpu").as_str().len() <= 64);
-    }
-
-    #[test]
-    fn its_token_may_report_and_be_let_in_nothing_else() {
-        let mut scopes = server_scopes(&UserName::parse("ada").unwrap(), &ServerName::parse("gpu").unwrap());
-        scopes.sort();
-        assert_eq!(scopes, ["access:servers!server=ada/gpu", "users:activity!user=ada"]);
     }
 }
