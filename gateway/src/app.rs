@@ -4,6 +4,8 @@ use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cookies::Keys;
+use crate::jailed::Jailed;
+use crate::jailed::classic::Classic;
 use crate::kernels::Kernels;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -30,6 +32,10 @@ pub struct Handles {
     pub spawnd: SpawndHandle,
     /// The users' servers.
     pub servers: ServersHandle,
+    /// Servers that run whole in a jail.
+    pub jailed: Jailed,
+    /// Those of them that are users'.
+    pub classic: Classic,
     /// The users' kernels.
     pub kernels: Kernels,
     /// Local accounts: passwords and their throttle.
@@ -58,10 +64,13 @@ impl App {
             lifecycle.clone(),
             metrics.clone(),
         );
+        let jailed = Jailed::new(spawnd.clone(), lifecycle.clone());
+        let classic = Classic::new(Arc::clone(&config), store.clone(), clock.clone(), jailed.clone());
         let servers = ServersHandle::new(
             store.clone(),
             spawnd.clone(),
             kernels.clone(),
+            classic.clone(),
             clock.clone(),
             metrics.clone(),
         );
@@ -73,6 +82,8 @@ impl App {
             store,
             spawnd,
             servers,
+            jailed,
+            classic,
             kernels,
             accounts,
             keys,

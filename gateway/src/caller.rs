@@ -237,6 +237,22 @@ pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<C
     Ok(caller)
 }
 
+/// The caller of a request for a classic server, as far as the gateway knows: by token, or by the cookie that the Hub gave for it. The server
+/// asks for credentials itself; this says only whether what it answers may run in that browser.
+pub async fn of_classic(app: &App, headers: &HeaderMap, user: &UserName) -> Result<Caller> {
+    if let Some(presented) = bearer(headers) {
+        return by_token(app, presented).await;
+    }
+    let login =
+        cookies::read(headers, cookies::DOOR).and_then(|value| app.keys.read_door_cookie(value, user));
+    let Some(login) = login else { return Ok(Caller::nobody()) };
+    let now = app.clock.now();
+    match app.store.call(move |s| s.login_by_id(login, now)).await? {
+        Some(login) => of_login(app, login).await,
+        None => Ok(Caller::nobody()),
+    }
+}
+
 /// Demands the form token of a cookie caller, in the header or the query.
 pub fn check_xsrf(app: &App, parts: &Parts, login: Option<i64>, path: &str) -> Result<()> {
     let given = parts.headers.get("x-xsrftoken").and_then(|v| v.to_str().ok()).map(str::to_owned);

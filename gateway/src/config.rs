@@ -3,6 +3,7 @@
 //! [`keys`] lists every key with its default and its explanation; the commented template, `docs/config.md` and the search for unknown keys
 //! come from that one list. [`Config::load`] gives values that hold: ranges are checked, sizes are bytes, paths are absolute.
 
+pub mod classic;
 pub mod hdfs;
 pub mod keys;
 pub mod limits;
@@ -86,6 +87,9 @@ pub struct Config {
     /// `[[limit]]`
     #[serde(default, rename = "limit")]
     pub limit_rules: Vec<LimitRule>,
+    /// `[classic]`
+    #[serde(default)]
+    pub classic: classic::ClassicSettings,
     /// `[hdfs]`
     #[serde(default)]
     pub hdfs: hdfs::HdfsSettings,
@@ -322,6 +326,7 @@ impl Config {
             sandbox: SandboxSettings::default(),
             limits: Limits::default(),
             limit_rules: Vec::new(),
+            classic: classic::ClassicSettings::default(),
             hdfs: hdfs::HdfsSettings::default(),
             network: network::NetworkSettings::default(),
             allow: Vec::new(),
@@ -372,6 +377,7 @@ impl Config {
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
         roles::roles(&self.role_settings)?;
         limits::check(&self.limits, &self.limit_rules)?;
+        self.classic.check()?;
         self.hdfs.check()?;
         network::check(&self.network, &self.allow, &self.profiles, &self.sandbox.devices)?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {

@@ -22,6 +22,7 @@ pub mod config;
 pub mod cookies;
 pub mod error;
 pub mod http;
+pub mod jailed;
 pub mod kernels;
 pub mod lifecycle;
 pub mod memory;

@@ -228,6 +228,7 @@ async fn run(
     let drain = Duration::from_secs(config.gateway.drain_seconds);
     let app = App::new(config, store, spawnd, keys, Clock::system());
     app.servers.load().await.map_err(Fatal::internal)?;
+    app.jailed.serve_hub(crate::http::hub_alone(&app));
     let listener = listen::into_async(listener).map_err(Fatal::internal)?;
     let assets = crate::server::shared_assets(lab.clone());
     let service = crate::http::router(&app, crate::server::router(lab), assets);
@@ -272,7 +273,11 @@ fn adopt(app: &App) -> tokio::sync::oneshot::Receiver<()> {
     app.clone().lifecycle.spawn(async move {
         // Until it is known which kernels live, their routes answer 503: a 404 would make a browser give up a living kernel.
         loop {
-            match app.kernels.adopt().await {
+            let found = async {
+                app.servers.adopt().await?;
+                app.kernels.adopt().await
+            };
+            match found.await {
                 Ok(_) => {
                     app.lifecycle.set_ready();
                     // Nobody waits any more if it took long.
@@ -302,7 +307,12 @@ fn housekeeping(app: &App) {
             }
             let now = app.clock.now();
             let cleaned = app.store.call(move |s| s.delete_expired(now)).await.map(|_| ());
-            if let Err(e) = app.servers.flush().await.and(cleaned) {
+            let culled = match app.config.classic.idle_seconds {
+                0 => Ok(()),
+                _ if !app.lifecycle.is_ready() => Ok(()),
+                idle => app.servers.cull(idle).await,
+            };
+            if let Err(e) = app.servers.flush().await.and(cleaned).and(culled) {
                 tracing::warn!(error = %e, "housekeeping");
             }
         }

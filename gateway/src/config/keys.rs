@@ -46,6 +46,26 @@ const TOGETHER: &[Key] = &[
     Key("disk_files", "", "Files in the home."),
 ];
 
+const CLASSIC: &[Key] = &[
+    Key("enabled", "false", "Whether anybody may have one."),
+    Key("users", "[]", "Who may; with neither users nor groups everybody."),
+    Key("groups", "[]", "Groups whose members may."),
+    Key(
+        "environment",
+        "",
+        "The Python environment with jupyterhub-singleuser; normally the one that the installation makes, <prefix>/share/classic.",
+    ),
+    Key(
+        "paths",
+        "[]",
+        "Other folders that it needs, shown read-only: its interpreter's, if that is not below /usr.",
+    ),
+    Key("arguments", "[]", "Further arguments of jupyterhub-singleuser."),
+    Key("start_seconds", "90", "How long it may take until it answers."),
+    Key("activity_seconds", "300", "How often it reports that it is used."),
+    Key("idle_seconds", "0", "End servers that were not used for this long; 0 is never."),
+];
+
 const NETWORK: &[Key] = &[
     Key("user", "\"carrel-proxy\"", "The user that the proxy runs as when Carrel is started by root."),
     Key(
@@ -186,7 +206,18 @@ pub const TABLES: &[Table] = &[
     },
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
+    Table {
+        name: "limits.classic",
+        about: "Bounds of one classic server: the server, its kernels and its terminals together.",
+        keys: LIMIT,
+    },
+    Table { name: "limits.service", about: "Bounds of one service with a command.", keys: LIMIT },
     Table { name: "limits.together", about: "Bounds of all jails of one user together.", keys: TOGETHER },
+    Table {
+        name: "classic",
+        about: "Full Python servers: an unmodified jupyterhub-singleuser in one jail, for those who ask for one (docs/operators-guide.md).",
+        keys: CLASSIC,
+    },
     Table {
         name: "hdfs",
         about: "A cluster that is read through the broker, as the user who asks (docs/broker.md). Without `config` there is none.",
@@ -294,7 +325,7 @@ const LISTS_TEXT: &str = r#"
 #
 # [[limit]]
 # group = "ml"                       # or user = "ada"
-# of = "kernel"                      # kernel, desk, engine or together
+# of = "kernel"                      # kernel, desk, engine, classic or together
 # memory = "16GiB"
 #
 # Hosts that kernels of the profile kernel+proxy may reach, any number of times; without a port 443 is meant, ":*" is all ports. A name that leads to a

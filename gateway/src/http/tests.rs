@@ -209,6 +209,8 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/hub/spawn", [302, 302, 302, 302]),
     ("GET", "/hub/spawn/{user}", [302, 404, 302, 302]),
     ("GET", "/hub/spawn/{user}/{server}", [302, 404, 302, 302]),
+    ("POST", "/hub/spawn/{user}", [302, 403, 403, 302]),
+    ("POST", "/hub/spawn/{user}/{server}", [302, 403, 403, 302]),
     ("GET", "/hub/spawn-pending/{user}", [302, 404, 424, 302]),
     ("GET", "/hub/spawn-pending/{user}/{server}", [302, 404, 424, 302]),
     ("GET", "/hub/user-redirect", [302, 302, 302, 302]),

@@ -56,6 +56,8 @@ pub fn routes() -> Routes {
         .on(GET, "/hub/spawn", spawn::own)
         .on(GET, "/hub/spawn/{user}", spawn::default_server)
         .on(GET, "/hub/spawn/{user}/{server}", spawn::named_server)
+        .on(POST, "/hub/spawn/{user}", spawn::choose_default)
+        .on(POST, "/hub/spawn/{user}/{server}", spawn::choose_named)
         .on(GET, "/hub/spawn-pending/{user}", spawn::pending_default)
         .on(GET, "/hub/spawn-pending/{user}/{server}", spawn::pending_named)
         .on(GET, "/hub/user-redirect", entry::user_redirect)

@@ -108,13 +108,17 @@ pub struct NotRunningPage<'a> {
     pub server: &'a str,
     /// Where it is started.
     pub start: &'a str,
+    /// Why it did not start, or ended by itself.
+    pub why: Option<&'a str>,
 }
 
 /// `/hub/user/…`
 pub fn not_running(p: &NotRunningPage<'_>) -> String {
     let which = if p.server.is_empty() { "server".to_owned() } else { format!("server {}", p.server) };
+    let why =
+        p.why.map_or_else(String::new, |why| format!(r#"<pre id="why">{}</pre>"#, text(&first_upper(why))));
     let body = format!(
-        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p><p><a class="button" id="start" href="{}">Start</a></p></section>"#,
+        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p>{why}<p><a class="button" id="start" href="{}">Start</a></p></section>"#,
         text(p.user),
         text(&which),
         text(p.start)

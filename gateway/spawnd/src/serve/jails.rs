@@ -1,5 +1,6 @@
 //! Running jails: watching, ending them, and leaving nothing behind. How one is started is in `build.rs`, how one is found again in `adopt.rs`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -108,6 +109,21 @@ impl Running {
     }
 }
 
+/// The last lines of a server, for whoever asks why it ended. (What kernels and desks write is in the log only.)
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// So many lines of so many characters surely fit into a packet.
+    const LINES: usize = 20;
+    const CHARS: usize = 400;
+
+    fn add(&mut self, lines: &[String]) {
+        self.0.extend(lines.iter().map(|line| line.chars().take(Self::CHARS).collect()));
+        self.0.drain(..self.0.len().saturating_sub(Self::LINES));
+    }
+}
+
 /// A jail that runs or is being ended.
 pub(crate) struct Jail {
     pub(crate) user: UserName,
@@ -127,6 +143,10 @@ pub(crate) struct Jail {
     pub(crate) engine: Option<Engine>,
     /// The way to the proxy, if it has one.
     pub(crate) door: Option<Door>,
+    /// A server's way to the gateway.
+    pub(crate) hub: Option<Door>,
+    /// What a server wrote last.
+    pub(crate) tail: Tail,
     /// How long it may live, from its birth.
     pub(crate) wall: Option<Duration>,
     /// Told to end, or ended; and why, if spawnd did.
@@ -181,6 +201,12 @@ impl Jail {
         self.reason = self.reason.or(reason);
         for (_, running) in self.processes() {
             running.end();
+        }
+    }
+
+    fn remember(&mut self, which: Which, lines: &[String]) {
+        if self.profile.is_server() && which == Which::Main {
+            self.tail.add(lines);
         }
     }
 
@@ -262,7 +288,7 @@ impl Server {
         };
         let mut lines = running.said(LAST_WORDS);
         lines.extend(running.lines.finish());
-        passed_on(id, which, lines);
+        passed_on(id, which, &lines);
         let stats = running.stats();
         exited.oom = stats.oom_kills.is_some_and(|kills| kills > 0);
         (exited.memory_peak_bytes, exited.memory_limit_bytes) =
@@ -273,6 +299,7 @@ impl Server {
             Which::Engine => jail.engine.as_mut().and_then(|engine| engine.running.take()),
         };
         jail.graves.extend(gone.map(|gone| gone.group));
+        jail.remember(which, &lines);
         let name = match which {
             Which::Main => "jail.end",
             Which::Engine => "engine.end",
@@ -308,7 +335,10 @@ impl Server {
     pub(crate) fn said(&mut self, id: &JailId, which: Which) {
         let running = self.jails.get_mut(id).and_then(|jail| jail.running(which));
         let lines = running.map(|running| running.said(1)).unwrap_or_default();
-        passed_on(id, which, lines);
+        passed_on(id, which, &lines);
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.remember(which, &lines);
+        }
     }
 
     /// Looks again at processes that had ended but not been reaped, and ends jails whose time is over.
@@ -351,10 +381,11 @@ impl Server {
             self.forget_at(Aide::Proxy, &id, &jail);
             self.remove_folders(&id);
             let waiters = std::mem::take(&mut jail.waiters);
-            let exited = Exited { home: self.home_use(&jail), ..jail.exited.clone() };
+            let lines = std::mem::take(&mut jail.tail).0.into();
+            let exited = Exited { home: self.home_use(&jail), lines, ..jail.exited.clone() };
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
-            if jail.engine.is_some() || jail.door.is_some() {
+            if jail.engine.is_some() || jail.door.is_some() || jail.hub.is_some() {
                 self.forget_kept(&id);
             }
             drop(jail);
@@ -365,7 +396,7 @@ impl Server {
     }
 }
 
-fn passed_on(id: &JailId, which: Which, lines: Vec<String>) {
+fn passed_on(id: &JailId, which: Which, lines: &[String]) {
     let part = if which == Which::Main { "main" } else { "engine" };
     for line in lines {
         log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
