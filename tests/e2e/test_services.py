@@ -66,7 +66,7 @@ CONFIG = """
 name = "notes"
 url = "http://127.0.0.1:{port}"
 token_file = "{token}"
-oauth_scopes = ["read:servers!user"]
+oauth_client_allowed_scopes = ["read:servers!user"]
 
 [[role]]
 name = "user"

@@ -327,7 +327,7 @@ const LISTS: &[(&str, &[&str])] = &[
             "info",
             "oauth_client_id",
             "oauth_redirect_uri",
-            "oauth_scopes",
+            "oauth_client_allowed_scopes",
             "oauth_no_confirm",
         ],
     ),
@@ -382,7 +382,7 @@ const LISTS_TEXT: &str = r#"
 # info = { contact = "teachers@example.org" }
 # oauth_client_id = "service-grader"
 # oauth_redirect_uri = "/services/grader/oauth_callback"   # or a whole address elsewhere
-# oauth_scopes = []                  # what it may ask people for besides who they are and access to itself
+# oauth_client_allowed_scopes = []   # what it may ask people for besides who they are and access to itself
 # oauth_no_confirm = false           # true: people are not asked
 #
 # Roles: scopes for users, members of groups and services, any number of times. A role called user, token or server takes the place of the
