@@ -166,8 +166,8 @@ pub fn told(exit: Option<&Exited>) -> String {
         _ if exit.oom => "it used more memory than it may have".to_owned(),
         (Some(carrel_spawnd::Reason::Wall), ..) => "it had run for as long as it may".to_owned(),
         (Some(carrel_spawnd::Reason::Disk), ..) => "the home had grown far beyond its bound".to_owned(),
-        (Some(carrel_spawnd::Reason::Asked), ..) => "it was ended".to_owned(),
         (_, Some(code), _) => format!("it ended with code {code}"),
+        (Some(carrel_spawnd::Reason::Asked), ..) => "it was ended".to_owned(),
         (_, None, Some(signal)) => format!("it was ended by signal {signal}"),
         _ => "it has ended".to_owned(),
     };
