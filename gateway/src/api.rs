@@ -4,6 +4,7 @@ pub mod body;
 pub mod groups;
 pub mod info;
 pub mod models;
+pub mod oauth;
 pub mod paging;
 pub mod progress;
 pub mod servers;
@@ -73,6 +74,7 @@ pub fn open_routes() -> Routes {
         .on(GET, "/hub/api/", info::version)
         .on(GET, "/hub/api/health", info::health)
         .on(GET, "/hub/health", info::health)
+        .on(POST, "/hub/api/oauth2/token", oauth::exchange)
 }
 
 async fn missing() -> Error {

@@ -116,6 +116,11 @@ pub(crate) fn put(tx: &Transaction<'_>, new: &NewClient) -> rusqlite::Result<()>
         ClientOf::Server { user_id, server } => (Some(*user_id), Some(server.as_str()), None),
         ClientOf::Service(id) => (None, None, Some(*id)),
     };
+    // a code was asked for with the address that was registered then
+    tx.execute(
+        "DELETE FROM oauth_codes WHERE client_id = (SELECT id FROM oauth_clients WHERE id = ?1 AND redirect_uri <> ?2)",
+        params![new.id, new.redirect_uri.as_str()],
+    )?;
     tx.execute(
         "INSERT INTO oauth_clients (id, hash, redirect_uri, description, scopes, no_confirm, user_id, server, service_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)

@@ -7,6 +7,11 @@ use carrel_hub::oauth::Challenge;
 use rusqlite::{OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
+/// Codes of one login that are kept.
+const CODES_PER_LOGIN: i64 = 64;
+/// Tokens of one login and one client that are kept; an application that signs in again and again loses its oldest.
+const TOKENS_PER_LOGIN: i64 = 64;
+
 /// A code as it was given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthCode {
@@ -45,9 +50,14 @@ const COLUMNS: &str =
     "hash, client_id, user_id, session_id, scopes, challenge, named_address, expires, token_ends";
 
 impl Store {
-    /// Keeps a code.
+    /// Keeps a code; of one login only the latest few.
     pub fn add_code(&mut self, new: &AuthCode) -> Result<()> {
         self.write("keep an authorization code", |tx| {
+            tx.execute(
+                "DELETE FROM oauth_codes WHERE session_id = ?1 AND hash NOT IN
+                 (SELECT hash FROM oauth_codes WHERE session_id = ?1 ORDER BY expires DESC LIMIT ?2)",
+                params![new.session_id, CODES_PER_LOGIN - 1],
+            )?;
             tx.execute(
                 &format!("INSERT INTO oauth_codes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
                 params![
@@ -84,7 +94,7 @@ impl Store {
         })
     }
 
-    /// Exchanges a code for a token. Of two that try, one gets it.
+    /// Exchanges a code for a token. Of two that try, one gets it. Of one login and one client the latest few tokens are kept.
     pub fn redeem_code(
         &mut self,
         code: &AuthCode,
@@ -111,6 +121,11 @@ impl Store {
                 params![code.hash.as_bytes().as_slice(), token.id, micros(now)],
             )?;
             if marked == 1 {
+                tx.execute(
+                    "DELETE FROM tokens WHERE session_id = ?1 AND client_id = ?2 AND id NOT IN
+                     (SELECT id FROM tokens WHERE session_id = ?1 AND client_id = ?2 ORDER BY id DESC LIMIT ?3)",
+                    params![code.session_id, code.client_id, TOKENS_PER_LOGIN],
+                )?;
                 return Ok(Some(token));
             }
             tx.execute("DELETE FROM tokens WHERE id = ?1", [token.id])?;

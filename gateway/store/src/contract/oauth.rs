@@ -118,6 +118,28 @@ fn a_code_is_exchanged_once_in_time_by_its_client() {
 }
 
 #[test]
+fn codes_and_tokens_of_one_login_are_bounded_and_a_new_address_ends_codes() {
+    let (mut s, users) = with_users(&["ada"]);
+    s.put_client(&of_server(&users[0], "one")).unwrap();
+    for n in 0..100 {
+        let new =
+            AuthCode { expires: T0 + Duration::seconds(60 + i64::from(n)), ..code(n, &users[0], "one") };
+        s.add_code(&new).unwrap();
+        redeem(&mut s, &new, n + 100).unwrap();
+    }
+    let live = |s: &Store| {
+        (0..100).filter(|n| s.code(&secret(*n).hash(), "one", T0).unwrap() != CodeState::Unknown).count()
+    };
+    assert_eq!(live(&s), 64);
+    assert_eq!(s.tokens_of(users[0].id, T0).unwrap().len(), 64);
+    assert!(known(&s, &secret(199).hash()) && !known(&s, &secret(100).hash()));
+    s.put_client(&of_server(&users[0], "one")).unwrap();
+    assert_eq!(live(&s), 64);
+    s.put_client(&NewClient { redirect_uri: uri("/elsewhere"), ..of_server(&users[0], "one") }).unwrap();
+    assert_eq!(live(&s), 0);
+}
+
+#[test]
 fn the_end_of_a_login_ends_its_tokens_and_codes() {
     let (mut s, users) = with_users(&["ada"]);
     let ada = &users[0];
