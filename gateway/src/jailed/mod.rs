@@ -5,11 +5,13 @@
 //! * [`forward`]: requests and websockets that go in, answers that come out
 //! * [`environment`]: what such a server is told
 //! * [`classic`]: the life of a user's classic server
+//! * [`service`]: the life of a service with a command
 
 pub mod classic;
 pub mod door;
 pub mod environment;
 pub mod forward;
+pub mod service;
 pub mod wire;
 
 use std::collections::HashMap;
