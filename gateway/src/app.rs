@@ -10,6 +10,7 @@ use crate::kernels::Kernels;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::servers::ServersHandle;
+use crate::services::proxy::Services;
 use crate::spawnd::SpawndHandle;
 use crate::store::StoreHandle;
 use carrel_hub::Roles;
@@ -38,6 +39,8 @@ pub struct Handles {
     pub classic: Classic,
     /// The users' kernels.
     pub kernels: Kernels,
+    /// The way to services' pages.
+    pub services: Services,
     /// Local accounts: passwords and their throttle.
     pub accounts: Accounts,
     /// Signs cookies and form tokens.
@@ -85,6 +88,7 @@ impl App {
             jailed,
             classic,
             kernels,
+            services: Services::default(),
             accounts,
             keys,
             clock,

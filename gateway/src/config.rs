@@ -9,6 +9,7 @@ pub mod keys;
 pub mod limits;
 pub mod network;
 pub mod roles;
+pub mod services;
 pub mod text;
 
 use limits::{LimitRule, Limits};
@@ -105,6 +106,9 @@ pub struct Config {
     /// `[[role]]`
     #[serde(default, rename = "role")]
     pub role_settings: Vec<roles::RoleSettings>,
+    /// `[[service]]`
+    #[serde(default, rename = "service")]
+    pub services: Vec<services::ServiceSettings>,
     /// `[engine]`, handed to the engine, which checks the values.
     #[serde(default)]
     pub engine: toml::Table,
@@ -239,11 +243,19 @@ pub struct HubSettings {
     pub page_max: usize,
     /// Where `/user/{name}/` leads.
     pub default_path: String,
+    /// Hosts, beside this machine, on which services made through the API may lie.
+    pub service_hosts: Vec<String>,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self { named_servers: 3, page_default: 50, page_max: 200, default_path: "lab".into() }
+        Self {
+            named_servers: 3,
+            page_default: 50,
+            page_max: 200,
+            default_path: "lab".into(),
+            service_hosts: Vec::new(),
+        }
     }
 }
 
@@ -332,6 +344,7 @@ impl Config {
             allow: Vec::new(),
             profiles: Vec::new(),
             role_settings: Vec::new(),
+            services: Vec::new(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
             datasets: Vec::new(),
@@ -376,6 +389,7 @@ impl Config {
         between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
         roles::roles(&self.role_settings)?;
+        crate::services::configured::check(self)?;
         limits::check(&self.limits, &self.limit_rules)?;
         self.classic.check()?;
         self.hdfs.check()?;

@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod pages;
 pub mod server;
 pub mod servers;
+pub mod services;
 pub mod settings;
 pub mod spawnd;
 pub mod start;

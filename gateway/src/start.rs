@@ -21,7 +21,7 @@ use crate::store::StoreHandle;
 use crate::{accounts, telemetry};
 use carrel_hub::UserName;
 use carrel_spawnd::{Client, Settings, ShutdownJails};
-use carrel_store::Store;
+use carrel_store::{NewService, Store};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,11 +77,13 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
     let lock = lock::take(&config)?;
     let lab = crate::server::load_lab(&config)
         .map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
+    let services = crate::services::configured::services(&config).map_err(Fatal::usage)?;
     let socket = spawnd(&config, &runtime, me)?;
     if let Err(error) = carrel_spawnd::priority::serve_first() {
         tracing::debug!(%error, "the gateway has no higher priority than others");
     }
-    let done = privileges::drop(me).and_then(|()| serve_dropped(config, lab, &socket, &lock, begun));
+    let done =
+        privileges::drop(me).and_then(|()| serve_dropped(config, services, lab, &socket, &lock, begun));
     if done.is_err() {
         // a start that failed leaves nothing behind, unless kernels of an earlier one live there
         let _ = Client::connect(&socket).and_then(|c| c.shutdown(ShutdownJails::KeepIfAny));
@@ -92,6 +94,7 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
 /// The rest of the start, as an ordinary user.
 fn serve_dropped(
     config: Config,
+    services: Vec<NewService>,
     lab: Arc<carrel_web::lab::Lab>,
     socket: &Path,
     lock: &lock::Lock,
@@ -100,6 +103,7 @@ fn serve_dropped(
     let keys = folders::keys(&config)?;
     let mut store = Store::open(&config.database())?;
     let first = first_users(&mut store, &config)?;
+    store.set_configured_services(&services, Clock::system().now())?;
     let listener = listen::bind(&config)?;
     let url = listen::url(&listener, &config)?;
     lock.announce(&url)?;

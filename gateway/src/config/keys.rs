@@ -160,6 +160,11 @@ pub const TABLES: &[Table] = &[
             Key("page_default", "50", "Entries of an API list if the caller asks for no number."),
             Key("page_max", "200", "The most entries of an API list."),
             Key("default_path", "\"lab\"", "Where /user/{name}/ leads."),
+            Key(
+                "service_hosts",
+                "[]",
+                "Hosts, beside this machine, on which services made through the API may lie; what [[service]] names may lie anywhere.",
+            ),
         ],
     },
     Table {
@@ -310,6 +315,22 @@ const LISTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("role", &["name", "scopes", "users", "groups", "services"]),
+    (
+        "service",
+        &[
+            "name",
+            "url",
+            "token_file",
+            "token_env",
+            "admin",
+            "display",
+            "info",
+            "oauth_client_id",
+            "oauth_redirect_uri",
+            "oauth_scopes",
+            "oauth_no_confirm",
+        ],
+    ),
     ("allow", &["hosts", "user", "group", "addresses"]),
     ("profile", &["name", "kernel", "user", "group"]),
     ("catalog", &["name", "path", "description", "owner"]),
@@ -317,7 +338,7 @@ const LISTS: &[(&str, &[&str])] = &[
 ];
 
 /// Tables whose keys are names that the administrator gives.
-const FREE: &[&str] = &["hdfs.users", "network.hosts"];
+const FREE: &[&str] = &["hdfs.users", "network.hosts", "service.info"];
 
 const LISTS_TEXT: &str = r#"
 # Bounds that a user or a group of the Hub has instead of those above, any number of times. Of several groups the most generous bound counts; a
@@ -348,6 +369,35 @@ const LISTS_TEXT: &str = r#"
 # name = "kernel+proxy"
 # kernel = "python3"                 # a kernelspec; without it every kernel
 # group = "ml"                       # or user = "ada"; neither is everybody
+#
+# Services: programs beside the hub that it knows by name (docs/operators-guide.md, "Services"), any number of times. Pages below /services/NAME/
+# come from `url`; whoever starts the program gives it the same token and, if people sign in there, oauth_redirect_uri.
+#
+# [[service]]
+# name = "grader"                    # letters, digits, dots, hyphens and underscores
+# url = "http://127.0.0.1:10101"     # only if it has pages
+# token_file = "/etc/carrel/grader.token"   # read at the start, not for everybody to read; or token_env = "GRADER_TOKEN"
+# admin = false                      # true: it may do everything; better a [[role]] with what it needs
+# display = true                     # shown on the home page to those who may use it
+# info = { contact = "teachers@example.org" }
+# oauth_client_id = "service-grader"
+# oauth_redirect_uri = "/services/grader/oauth_callback"   # or a whole address elsewhere
+# oauth_scopes = []                  # what it may ask people for besides who they are and access to itself
+# oauth_no_confirm = false           # true: people are not asked
+#
+# Roles: scopes for users, members of groups and services, any number of times. A role called user, token or server takes the place of the
+# default one; the role user is everybody's.
+#
+# [[role]]
+# name = "user"
+# scopes = ["self", "access:services!service=grader"]
+#
+# [[role]]
+# name = "grading"
+# scopes = ["list:users", "read:users:name!group=class", "access:servers!group=class"]
+# services = ["grader"]
+# groups = ["teachers"]
+# users = ["ada"]
 #
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
 # Others are named here, any number of times:
@@ -412,7 +462,7 @@ pub fn document() -> String {
     }
     let _ = write!(
         out,
-        "\n## `[[limit]]`, `[[allow]]`, `[[profile]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n"
+        "\n## `[[limit]]`, `[[allow]]`, `[[profile]]`, `[[service]]`, `[[role]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n"
     );
     out
 }

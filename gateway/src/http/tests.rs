@@ -2,6 +2,7 @@
 
 mod oauth;
 mod server_routes;
+mod services;
 
 use super::*;
 use crate::accounts;
@@ -186,7 +187,12 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("DELETE", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
     ("PUT", "/hub/api/groups/{group}/properties", [403, 403, 404, 403]),
     ("GET", "/hub/api/services", [403, 403, 200, 403]),
+    ("GET", "/hub/api/services/{service}", [403, 403, 404, 403]),
+    ("POST", "/hub/api/services/{service}", [403, 403, 400, 403]),
+    ("DELETE", "/hub/api/services/{service}", [403, 403, 404, 403]),
     ("GET", "/hub/api/proxy", [403, 403, 200, 403]),
+    ("POST", "/hub/api/proxy", [403, 403, 200, 403]),
+    ("PATCH", "/hub/api/proxy", [403, 403, 400, 403]),
     ("GET", "/hub/api/authorizations/token/{token}", [403, 404, 404, 404]),
     ("GET", "/hub/api/metrics", [403, 403, 200, 403]),
     ("GET", "/hub/metrics", [403, 403, 200, 403]),
@@ -220,6 +226,7 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/user-redirect/", [302, 302, 302, 302]),
     ("GET", "/user-redirect/{*rest}", [302, 302, 302, 302]),
     ("GET", "/hub/user/{*rest}", [302, 404, 424, 302]),
+    ("GET", "/services/{*rest}", [404, 404, 404, 404]),
     ("POST", "/hub/security/csp-report", [204, 204, 204, 204]),
     ("GET", "/hub/static/carrel.css", [200, 200, 200, 200]),
 ];
@@ -228,6 +235,7 @@ fn fill(path: &str) -> String {
     path.replace("{user}", "bob")
         .replace("{server}", "gpu")
         .replace("{group}", "g")
+        .replace("{service}", "s")
         .replace("{id}", "a999")
         .replace("{token}", "0123456789abcdef")
         .replace("{*rest}", "bob/lab")

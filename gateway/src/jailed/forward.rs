@@ -21,10 +21,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use super::wire;
-use crate::error::{Error, Result};
+use crate::error::{Error, Foreign, Result};
 use crate::http::Peer;
 use crate::lifecycle::Lifecycle;
 use crate::server::upgrade;
@@ -123,14 +124,11 @@ impl Forwarder {
         if crate::caller::is_websocket(request.headers()) {
             return self.websocket(id, visit, lifecycle, request).await;
         }
-        let mut onward = onward(id, visit, request)?;
+        let mut onward = onward(id.as_str(), visit, request)?;
         let body = std::mem::take(onward.body_mut());
         *onward.body_mut() = Body::new(http_body_util::Limited::new(body, LARGEST));
         let answer = self.client.request(onward).await.map_err(|e| silent(&e))?;
-        let (mut parts, body) = answer.into_parts();
-        parts.headers = outward(&parts.headers, visit);
-        parts.extensions = http::Extensions::new();
-        Ok(Response::from_parts(parts, Body::new(body)))
+        Ok(outside(answer, visit))
     }
 
     async fn websocket(
@@ -138,48 +136,64 @@ impl Forwarder {
         id: &JailId,
         visit: &Visit,
         lifecycle: &Lifecycle,
-        mut request: Request,
+        request: Request,
     ) -> Result<Response> {
-        let browser = request
-            .extensions_mut()
-            .remove::<OnUpgrade>()
-            .ok_or_else(|| Error::Malformed("Can \"Upgrade\" only to \"WebSocket\".".into()))?;
         let stream = self.connector.connect(id.as_str()).await.map_err(|e| silent(&e))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| silent(&e))?;
-        tokio::spawn(connection.with_upgrades());
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let mut onward = onward(id, visit, request)?;
-        *onward.uri_mut() = path.parse().map_err(|e| Error::Malformed(format!("address: {e}")))?;
-        *onward.body_mut() = Body::empty();
-        let headers = onward.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        let mut answer = sender.send_request(onward).await.map_err(|e| silent(&e))?;
-        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let (mut parts, body) = answer.into_parts();
-            parts.headers = outward(&parts.headers, visit);
-            parts.extensions = http::Extensions::new();
-            return Ok(Response::from_parts(parts, Body::new(body)));
-        }
-        let server = hyper::upgrade::on(&mut answer);
-        let (mut parts, _) = answer.into_parts();
-        parts.extensions = http::Extensions::new();
-        upgrade::bridge(lifecycle, browser, server, sender);
-        Ok(Response::from_parts(parts, Body::empty()))
+        websocket(stream, id.as_str(), visit, lifecycle, request, ()).await
     }
 }
 
-fn silent(error: &(dyn std::error::Error + 'static)) -> Error {
+/// Passes a websocket on over a connection of its own. `kept` is dropped when the websocket is over.
+///
+/// # Errors
+/// When the request is none, or the server does not answer.
+pub async fn websocket<S>(
+    stream: S,
+    host: &str,
+    visit: &Visit,
+    lifecycle: &Lifecycle,
+    mut request: Request,
+    kept: impl Send + 'static,
+) -> Result<Response>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let browser = request
+        .extensions_mut()
+        .remove::<OnUpgrade>()
+        .ok_or_else(|| Error::Malformed("Can \"Upgrade\" only to \"WebSocket\".".into()))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| silent(&e))?;
+    tokio::spawn(connection.with_upgrades());
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let mut onward = onward(host, visit, request)?;
+    *onward.uri_mut() = path.parse().map_err(|e| Error::Malformed(format!("address: {e}")))?;
+    *onward.body_mut() = Body::empty();
+    let headers = onward.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let mut answer = sender.send_request(onward).await.map_err(|e| silent(&e))?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(outside(answer, visit));
+    }
+    let server = hyper::upgrade::on(&mut answer);
+    let (mut parts, _) = answer.into_parts();
+    parts.extensions = http::Extensions::new();
+    upgrade::bridge(lifecycle, browser, server, (sender, kept));
+    Ok(Response::from_parts(parts, Body::empty()))
+}
+
+pub(crate) fn silent(error: &(dyn std::error::Error + 'static)) -> Error {
     Error::upstream("the server did not answer; try again", error)
 }
 
 /// The request as the server gets it.
-fn onward(id: &JailId, visit: &Visit, request: Request) -> Result<http::Request<Body>> {
+pub(crate) fn onward(host: &str, visit: &Visit, request: Request) -> Result<http::Request<Body>> {
     let forwarded = forwarded(visit, &request);
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let uri = format!("http://{id}{path}").parse().map_err(|e| Error::Malformed(format!("address: {e}")))?;
+    let uri =
+        format!("http://{host}{path}").parse().map_err(|e| Error::Malformed(format!("address: {e}")))?;
     parts.uri = uri;
     parts.version = http::Version::HTTP_11;
     parts.extensions = http::Extensions::new();
@@ -230,6 +244,19 @@ fn inward(headers: &HeaderMap, visit: &Visit) -> HeaderMap {
         kept.insert(header::COOKIE, value);
     }
     kept
+}
+
+/// The answer as the browser gets it.
+pub(crate) fn outside<B>(answer: http::Response<B>, visit: &Visit) -> Response
+where
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let (mut parts, body) = answer.into_parts();
+    parts.headers = outward(&parts.headers, visit);
+    parts.extensions = http::Extensions::new();
+    parts.extensions.insert(Foreign);
+    Response::from_parts(parts, Body::new(body))
 }
 
 fn outward(headers: &HeaderMap, visit: &Visit) -> HeaderMap {

@@ -22,7 +22,13 @@ use time::{Duration, OffsetDateTime};
 pub(super) async fn home(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response> {
     let user = caller.signed_in()?.clone();
     let id = user.id;
-    let rows = app.store.call(move |s| s.servers_of(id)).await?;
+    let (rows, services) = app.store.call(move |s| Ok((s.servers_of(id)?, s.services()?))).await?;
+    let services: Vec<(String, String)> = services
+        .iter()
+        .filter(|s| s.display && s.url.is_some())
+        .filter(|s| caller.has("access:services", Target::Service(s.name.as_str())))
+        .map(|s| (s.name.to_string(), s.name.prefix()))
+        .collect();
     let mut servers: Vec<ServerRow> = rows
         .iter()
         .map(|row| {
@@ -38,7 +44,8 @@ pub(super) async fn home(State(app): State<App>, caller: Caller, headers: Header
     let named = u32::try_from(rows.iter().filter(|r| !r.name.is_default()).count()).unwrap_or(u32::MAX);
     let may_add = app.config.hub.named_servers.saturating_sub(named);
     let (xsrf, fresh) = form_token(&app, &headers, caller.login_id());
-    let page = pages::home(&HomePage { frame: frame(&caller), xsrf: &xsrf, servers: &servers, may_add });
+    let (frame, services) = (frame(&caller), services.as_slice());
+    let page = pages::home(&HomePage { frame, xsrf: &xsrf, servers: &servers, may_add, services });
     let mut response = html(StatusCode::OK, page);
     set_form_token(&app, &mut response, fresh.as_deref());
     Ok(response)

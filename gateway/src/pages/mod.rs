@@ -70,6 +70,8 @@ pub fn routes() -> Routes {
         .on(GET, STYLE_PATH, style);
     routes.router = routes.router.route("/hub/user/{*rest}", any(spawn::not_running));
     routes.rows.push((GET, "/hub/user/{*rest}"));
+    routes.router = routes.router.route("/services/{*rest}", any(crate::services::proxy::pass));
+    routes.rows.push((GET, "/services/{*rest}"));
     routes
 }
 

@@ -27,6 +27,8 @@ pub struct HomePage<'a> {
     pub servers: &'a [ServerRow],
     /// How many more named servers there may be.
     pub may_add: u32,
+    /// Services that the user may use: name and address.
+    pub services: &'a [(String, String)],
 }
 
 /// `/hub/home`
@@ -84,6 +86,13 @@ pub fn home(p: &HomePage<'_>) -> String {
 <div class="row"><input id="name" name="name" required pattern="[a-z0-9]([a-z0-9\-]*[a-z0-9])?" maxlength="63" placeholder="gpu-2"><button>Start</button></div></form>"#,
             xsrf_field(p.xsrf)
         ));
+    }
+    if !p.services.is_empty() {
+        body.push_str(r#"<h2>Services</h2><ul id="services">"#);
+        for (name, url) in p.services {
+            body.push_str(&format!(r#"<li><a href="{}">{}</a></li>"#, text(url), text(name)));
+        }
+        body.push_str("</ul>");
     }
     page(&p.frame, "Home", "", &body)
 }

@@ -1,0 +1,41 @@
+//! `[[service]]`: programs that the hub knows by name.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// `[[service]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// Its name.
+    pub name: String,
+    /// Where its pages are fetched from.
+    pub url: Option<String>,
+    /// The file with its API token.
+    pub token_file: Option<PathBuf>,
+    /// The variable with its API token.
+    pub token_env: Option<String>,
+    /// Whether it may do everything.
+    #[serde(default)]
+    pub admin: bool,
+    /// Whether people are shown it.
+    #[serde(default = "yes")]
+    pub display: bool,
+    /// Told to whoever asks for it.
+    #[serde(default)]
+    pub info: toml::Table,
+    /// Its OAuth client.
+    pub oauth_client_id: Option<String>,
+    /// Where people are sent back to.
+    pub oauth_redirect_uri: Option<String>,
+    /// Scopes that it may ask people for.
+    #[serde(default)]
+    pub oauth_scopes: Vec<String>,
+    /// Whether people are not asked.
+    #[serde(default)]
+    pub oauth_no_confirm: bool,
+}
+
+fn yes() -> bool {
+    true
+}
