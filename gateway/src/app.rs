@@ -39,6 +39,8 @@ pub struct Handles {
     pub classic: Classic,
     /// The users' kernels.
     pub kernels: Kernels,
+    /// Services with a command.
+    pub managed: crate::jailed::service::Services,
     /// The way to services' pages.
     pub services: Services,
     /// Local accounts: passwords and their throttle.
@@ -69,6 +71,12 @@ impl App {
         );
         let jailed = Jailed::new(spawnd.clone(), lifecycle.clone());
         let classic = Classic::new(Arc::clone(&config), store.clone(), clock.clone(), jailed.clone());
+        let managed = crate::jailed::service::Services::new(
+            jailed.clone(),
+            spawnd.clone(),
+            lifecycle.clone(),
+            crate::services::managed::managed(&config, &keys),
+        );
         let servers = ServersHandle::new(
             store.clone(),
             spawnd.clone(),
@@ -88,6 +96,7 @@ impl App {
             jailed,
             classic,
             kernels,
+            managed,
             services: Services::default(),
             accounts,
             keys,

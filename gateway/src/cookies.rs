@@ -84,6 +84,11 @@ impl Keys {
         if same(mac, &ours) { login.parse().ok() } else { None }
     }
 
+    /// The API token of a service that we start: the same after every restart, so that one which outlived us keeps its own.
+    pub fn service_token(&self, name: &str) -> String {
+        self.sign(&["service", name])
+    }
+
     fn sign(&self, parts: &[&str]) -> String {
         // any key length is fine for HMAC, so the empty answer never happens; it would match nothing that `same` accepts
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };

@@ -65,6 +65,7 @@ pub fn spawnd(
     settings.uid_count = config.sandbox.uid_count;
     settings.max_jails = config.sandbox.max_jails;
     settings.kernelspecs = kernelspecs(&prefix);
+    settings.services = crate::services::managed::programs(config);
     settings.classic = config.classic.enabled.then(|| classic(config));
     settings.datasets = datasets(config);
     settings.engine_config = Some(engine_config_path(config));

@@ -94,7 +94,7 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
 /// The rest of the start, as an ordinary user.
 fn serve_dropped(
     config: Config,
-    services: Vec<NewService>,
+    mut services: Vec<NewService>,
     lab: Arc<carrel_web::lab::Lab>,
     socket: &Path,
     lock: &lock::Lock,
@@ -103,6 +103,7 @@ fn serve_dropped(
     let keys = folders::keys(&config)?;
     let mut store = Store::open(&config.database())?;
     let first = first_users(&mut store, &config)?;
+    crate::services::managed::complete(&config, &keys, &mut services).map_err(Fatal::usage)?;
     store.set_configured_services(&services, Clock::system().now())?;
     let listener = listen::bind(&config)?;
     let url = listen::url(&listener, &config)?;
@@ -149,7 +150,9 @@ fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fata
             );
             return Ok(socket);
         }
-        if client.list().is_ok_and(|jails| !jails.is_empty()) {
+        // Services are ours to end and to start again.
+        let held = |jail: &carrel_spawnd::JailInfo| jail.profile != carrel_spawnd::Profile::Service;
+        if client.list().is_ok_and(|jails| jails.iter().any(held)) {
             tracing::warn!(
                 "sandbox settings have changed; kernels of the old settings still run, so they take effect after `carrel stop`"
             );
@@ -263,6 +266,7 @@ async fn run(
     }
     serving.abort();
     app.kernels.shutdown().await;
+    app.managed.shutdown().await;
     if let Err(e) = app.servers.flush().await {
         tracing::warn!(error = %e, "the last activity was not saved");
     }
@@ -284,6 +288,9 @@ fn adopt(app: &App) -> tokio::sync::oneshot::Receiver<()> {
             match found.await {
                 Ok(_) => {
                     app.lifecycle.set_ready();
+                    if let Err(error) = app.managed.run().await {
+                        tracing::error!(%error, "the services with a command are not started");
+                    }
                     // Nobody waits any more if it took long.
                     let _ = done.send(());
                     return;

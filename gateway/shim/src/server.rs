@@ -233,7 +233,8 @@ async fn serve(mut stream: UnixStream, port: Option<u16>, orders: &mpsc::Sender<
             let _ = answered.await;
         }
         (WATCH, _) => {
-            stream.read(&mut [0; 1]).await?;
+            // Whoever watches says nothing more; the end of the connection is all.
+            let _ = stream.read_u8().await;
         }
         _ => return Err(io::Error::other("an unknown first byte")),
     }

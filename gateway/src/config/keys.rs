@@ -320,6 +320,9 @@ const LISTS: &[(&str, &[&str])] = &[
         &[
             "name",
             "url",
+            "command",
+            "paths",
+            "environment",
             "token_file",
             "token_env",
             "admin",
@@ -338,7 +341,7 @@ const LISTS: &[(&str, &[&str])] = &[
 ];
 
 /// Tables whose keys are names that the administrator gives.
-const FREE: &[&str] = &["hdfs.users", "network.hosts", "service.info"];
+const FREE: &[&str] = &["hdfs.users", "network.hosts", "service.info", "service.environment"];
 
 const LISTS_TEXT: &str = r#"
 # Bounds that a user or a group of the Hub has instead of those above, any number of times. Of several groups the most generous bound counts; a
@@ -384,6 +387,15 @@ const LISTS_TEXT: &str = r#"
 # oauth_redirect_uri = "/services/grader/oauth_callback"   # or a whole address elsewhere
 # oauth_client_allowed_scopes = []   # what it may ask people for besides who they are and access to itself
 # oauth_no_confirm = false           # true: people are not asked
+#
+# With a command Carrel starts the service itself, in a jail without a network but the Hub's API, under an account of its own, and again when it ends.
+# It then has no token_file: Carrel gives it a token, and what JupyterHub gives its managed services, in the environment. `url` is where it listens in there.
+#
+# [[service]]
+# name = "idle-culler"
+# command = ["{prefix}/share/classic/bin/python", "-m", "jupyterhub_idle_culler", "--timeout=3600"]
+# paths = []                         # other folders that it needs; the environment of a Python below {prefix} or elsewhere is found
+# environment = { TZ = "Europe/Berlin" }
 #
 # Roles: scopes for users, members of groups and services, any number of times. A role called user, token or server takes the place of the
 # default one; the role user is everybody's.

@@ -1,6 +1,7 @@
 //! `[[service]]`: programs that the hub knows by name.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `[[service]]`
@@ -11,6 +12,15 @@ pub struct ServiceSettings {
     pub name: String,
     /// Where its pages are fetched from.
     pub url: Option<String>,
+    /// What Carrel starts, in a jail of its own; nothing: it runs elsewhere. `{prefix}` is the installation's folder.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Folders that the command needs besides its own environment, shown read-only.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+    /// Added to the command's environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// The file with its API token.
     pub token_file: Option<PathBuf>,
     /// The variable with its API token.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use carrel_hub::{Secret, ServerName, UserName};
+use carrel_hub::{Secret, ServerName, ServiceName, UserName};
 use carrel_spawnd::{HUB_PORT, Limits};
+use carrel_store::ServiceClient;
 
 use crate::cookies;
 
@@ -99,6 +100,48 @@ pub fn classic(facts: ClassicFacts<'_>) -> Environment {
     Environment(all)
 }
 
+/// A service with a command.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceFacts<'a> {
+    /// Which.
+    pub name: &'a ServiceName,
+    /// Its own token, which is its OAuth secret too.
+    pub token: &'a Secret,
+    /// Where it listens on its own loopback, if it has pages.
+    pub port: Option<u16>,
+    /// Its OAuth client.
+    pub client: Option<&'a ServiceClient>,
+}
+
+/// What a service with a command is told.
+#[must_use]
+pub fn service(facts: ServiceFacts<'_>) -> Environment {
+    let ServiceFacts { name, token, port, client } = facts;
+    let prefix = name.prefix();
+    let scopes = serde_json::json!([format!("access:services!service={name}")]).to_string();
+    let mut all = BTreeMap::from([
+        ("JUPYTERHUB_API_TOKEN", token.reveal().to_owned()),
+        ("JUPYTERHUB_API_URL", format!("http://127.0.0.1:{HUB_PORT}/hub/api")),
+        ("JUPYTERHUB_BASE_URL", "/".to_owned()),
+        ("JUPYTERHUB_COOKIE_HOST_PREFIX_ENABLED", "0".to_owned()),
+        ("JUPYTERHUB_HOST", String::new()),
+        ("JUPYTERHUB_OAUTH_ACCESS_SCOPES", scopes.clone()),
+        ("JUPYTERHUB_OAUTH_SCOPES", scopes),
+        ("JUPYTERHUB_PUBLIC_HUB_URL", String::new()),
+        ("JUPYTERHUB_PUBLIC_URL", String::new()),
+        ("JUPYTERHUB_SERVICE_NAME", name.to_string()),
+        ("JUPYTERHUB_SERVICE_PREFIX", prefix),
+    ]);
+    all.extend(port.map(|port| ("JUPYTERHUB_SERVICE_URL", format!("http://127.0.0.1:{port}"))));
+    if let Some(client) = client {
+        all.insert("JUPYTERHUB_CLIENT_ID", client.id.clone());
+        all.insert("JUPYTERHUB_OAUTH_CALLBACK_URL", client.redirect_uri.as_str().to_owned());
+        let allowed = serde_json::json!(client.scopes).to_string();
+        all.insert("JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES", allowed);
+    }
+    Environment(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +184,23 @@ mod tests {
         assert_eq!(env.variables()["JUPYTERHUB_SERVICE_PREFIX"], "/user/ada%20l/gpu/");
         assert!(env.variables()["JUPYTERHUB_CLIENT_ID"].ends_with("-gpu"));
         assert_eq!(env.variables()["JUPYTERHUB_USER"], "ada l");
+    }
+
+    #[test]
+    fn a_service_is_told_what_jupyterhub_tells_its_own() {
+        let (name, token) = (ServiceName::parse("Cull.1").unwrap(), Secret::from_random([7; 32]));
+        let env = service(ServiceFacts { name: &name, token: &token, port: None, client: None });
+        for (name, want) in [
+            ("JUPYTERHUB_SERVICE_NAME", Some("Cull.1")),
+            ("JUPYTERHUB_SERVICE_PREFIX", Some("/services/Cull.1/")),
+            ("JUPYTERHUB_API_URL", Some("http://127.0.0.1:8081/hub/api")),
+            ("JUPYTERHUB_SERVICE_URL", None),
+            ("JUPYTERHUB_CLIENT_ID", None),
+        ] {
+            assert_eq!(env.variables().get(name).map(String::as_str), want, "{name}");
+        }
+        let env = service(ServiceFacts { name: &name, token: &token, port: Some(10101), client: None });
+        assert_eq!(env.variables()["JUPYTERHUB_SERVICE_URL"], "http://127.0.0.1:10101");
     }
 
     #[test]

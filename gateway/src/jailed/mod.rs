@@ -5,11 +5,13 @@
 //! * [`forward`]: requests and websockets that go in, answers that come out
 //! * [`environment`]: what such a server is told
 //! * [`classic`]: the life of a user's classic server
+//! * [`service`]: the life of a service with a command
 
 pub mod classic;
 pub mod door;
 pub mod environment;
 pub mod forward;
+pub mod service;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -166,8 +168,8 @@ pub fn told(exit: Option<&Exited>) -> String {
         _ if exit.oom => "it used more memory than it may have".to_owned(),
         (Some(carrel_spawnd::Reason::Wall), ..) => "it had run for as long as it may".to_owned(),
         (Some(carrel_spawnd::Reason::Disk), ..) => "the home had grown far beyond its bound".to_owned(),
-        (Some(carrel_spawnd::Reason::Asked), ..) => "it was ended".to_owned(),
         (_, Some(code), _) => format!("it ended with code {code}"),
+        (Some(carrel_spawnd::Reason::Asked), ..) => "it was ended".to_owned(),
         (_, None, Some(signal)) => format!("it was ended by signal {signal}"),
         _ => "it has ended".to_owned(),
     };

@@ -92,11 +92,7 @@ pub(crate) fn give_user_cookies(app: &App, response: &mut Response, login: i64, 
     let secure = app.config.gateway.https;
     if classic {
         // The others are the server's own, by the same names.
-        let value = app.keys.door_cookie(login, user);
-        let write =
-            Write { name: cookies::DOOR, value: &value, path: &path, http_only: true, max_age, secure };
-        cookies::set(response.headers_mut(), write);
-        return;
+        return give_door(app, response, login, user);
     }
     let value = app.keys.user_cookie(login, user);
     let name = cookies::user_cookie_name(user);
@@ -107,6 +103,15 @@ pub(crate) fn give_user_cookies(app: &App, response: &mut Response, login: i64, 
     );
     let xsrf = app.keys.xsrf(Some(login), &path);
     cookies::set(headers, Write { name: XSRF, value: &xsrf, path: &path, http_only: false, max_age, secure });
+}
+
+/// Says to the gateway that this browser may enter a user's classic server, which has been found out.
+pub(super) fn give_door(app: &App, response: &mut Response, login: i64, user: &UserName) {
+    let (path, value) = (cookies::user_path(user), app.keys.door_cookie(login, user));
+    let max_age = Some(i64::from(app.config.auth.login_days) * 86_400);
+    let secure = app.config.gateway.https;
+    let write = Write { name: cookies::DOOR, value: &value, path: &path, http_only: true, max_age, secure };
+    cookies::set(response.headers_mut(), write);
 }
 
 /// `next` if it is a path on this host, whatever a browser makes of it; nothing otherwise.

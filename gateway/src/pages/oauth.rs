@@ -5,7 +5,7 @@
 //! in which it was given and ends with it.
 
 use super::form::Form;
-use super::{CSP, encode, form_token, frame, html, redirect, set_form_token};
+use super::{CSP, encode, entry, form_token, frame, html, redirect, set_form_token};
 use crate::app::App;
 use crate::caller::{Caller, Members, Via};
 use crate::error::{Error, Result};
@@ -220,7 +220,12 @@ async fn give(app: &App, asked: Asked) -> Result<Response> {
     tracing::info!(user.name = %user.name, oauth.client = %client.id, "sign-in granted to a client");
     let mut answer = vec![("code", secret.reveal())];
     answer.extend(request.state.as_deref().map(|state| ("state", state)));
-    Ok(to_client(&client, &answer))
+    let mut response = to_client(&client, &answer);
+    if let StandsFor::Server { user, .. } = &client.stands_for {
+        // it may enter there: what that server answers may run in this browser from now on
+        entry::give_door(app, &mut response, login.id, user);
+    }
+    Ok(response)
 }
 
 /// Tells the client what went wrong (RFC 6749 §4.1.2.1).

@@ -43,7 +43,9 @@ pub fn check(config: &Config) -> Result<(), String> {
         if settings.token_file.as_ref().is_some_and(|f| !f.is_absolute()) {
             return Err(named("token_file must be an absolute path".into()));
         }
-        let has_token = settings.token_file.is_some() || settings.token_env.is_some();
+        super::managed::check(settings).map_err(named)?;
+        let managed = !settings.command.is_empty();
+        let has_token = managed || settings.token_file.is_some() || settings.token_env.is_some();
         let signs_in = settings.oauth_redirect_uri.is_some()
             || settings.oauth_client_id.is_some()
             || settings.oauth_no_confirm
@@ -67,11 +69,11 @@ pub fn check(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn places(config: &Config) -> Places<'_> {
+pub(super) fn places(config: &Config) -> Places<'_> {
     Places { hosts: None, own_port: config.gateway.port }
 }
 
-fn spec(settings: &ServiceSettings, api_token: Option<String>) -> Spec {
+pub(super) fn spec(settings: &ServiceSettings, api_token: Option<String>) -> Spec {
     let info = serde_json::to_value(&settings.info).ok();
     Spec {
         name: settings.name.clone(),

@@ -90,6 +90,12 @@ pub async fn pass(State(app): State<App>, request: Request) -> Result<Response> 
     let turn = app.services.turn(&name)?;
     let https = app.config.gateway.https;
     let visit = Visit { base: name.prefix(), known: true, https, ours: Vec::new() };
+    if let Some(jail) = app.managed.jail_of(&name) {
+        if app.jailed.find(jail).is_none() {
+            return Err(silent(&name, "it does not run"));
+        }
+        return app.jailed.forwarder().pass(jail, &visit, &app.lifecycle, request).await;
+    }
     let host = format!("{}:{}", upstream.host(), upstream.port());
     if crate::caller::is_websocket(request.headers()) {
         let stream = connect(&name, &upstream).await?;

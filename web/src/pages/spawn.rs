@@ -30,8 +30,8 @@ pub fn spawn(p: &SpawnPage<'_>) -> String {
     let (carrel, classic) = if p.classic { ("quiet", "") } else { ("", "quiet") };
     let body = format!(
         r#"<section class="card"><h1>Start {}</h1><form method="post" action="{}">{}
-<p><button name="profile" value="carrel" class="{carrel}" id="carrel">Carrel</button><span class="note">There at once. Every kernel in a sandbox of its own; SQL and Python.</span></p>
-<p><button name="profile" value="classic" class="{classic}" id="classic">Full Python server</button><span class="note">An ordinary JupyterLab server, for extensions of the server and other programs that need one. It takes some seconds; its kernels share one sandbox.</span></p>
+<p><button name="profile" value="carrel" class="{carrel}" id="carrel">Carrel</button></p><p class="note">There at once. Every kernel in a sandbox of its own; SQL and Python.</p>
+<p><button name="profile" value="classic" class="{classic}" id="classic">Full Python server</button></p><p class="note">An ordinary JupyterLab server, for extensions of the server and other programs that need one. It takes some seconds; its kernels share one sandbox.</p>
 </form></section>"#,
         text(&which),
         text(p.action),
