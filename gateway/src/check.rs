@@ -53,6 +53,7 @@ pub fn run(config: Result<Config, Fatal>) -> ExitCode {
     sandbox::check(&mut r, &config);
     hdfs(&mut r, &config);
     network(&mut r, &config);
+    services(&mut r, &config);
     classic(&mut r, &config);
     if r.failed { ExitCode::from(69) } else { ExitCode::SUCCESS }
 }
@@ -175,6 +176,20 @@ fn hdfs(r: &mut Report, config: &Config) {
     match broker::look(config) {
         Ok(said) => r.good("hdfs", &said),
         Err(e) => r.bad("hdfs", &e.message, "see [hdfs] in carrel.toml and docs/broker.md"),
+    }
+}
+
+/// Whether the services' tokens can be read.
+fn services(r: &mut Report, config: &Config) {
+    if config.services.is_empty() {
+        return;
+    }
+    match crate::services::configured::services(config) {
+        Ok(all) => {
+            let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+            r.good("services", &names.join(", "));
+        }
+        Err(e) => r.bad("services", &e, "see [[service]] in carrel.toml; as root it reads files of root"),
     }
 }
 

@@ -38,10 +38,7 @@ impl Refused {
 }
 
 /// What a code was exchanged for.
-enum Exchanged {
-    Token(Token, Secret),
-    Refused(Refused),
-}
+type Exchanged = Result<(Box<Token>, Secret), Refused>;
 
 /// `POST /oauth2/token`
 pub(super) async fn exchange(State(app): State<App>, request: Request) -> Result<Response> {
@@ -61,7 +58,7 @@ pub(super) async fn exchange(State(app): State<App>, request: Request) -> Result
     let now = app.clock.now();
     let done = app.store.call(move |s| redeem(s, &client, &pairs, now)).await?;
     match done {
-        Exchanged::Token(token, secret) => {
+        Ok((token, secret)) => {
             tracing::info!(oauth.client = %id, token.id = token.id, "a client has got a token");
             let lasts = token.expires.map_or(0, |end| (end - now).whole_seconds().max(0));
             let answer = json!({
@@ -69,7 +66,7 @@ pub(super) async fn exchange(State(app): State<App>, request: Request) -> Result
             });
             Ok(write(StatusCode::OK, &answer))
         }
-        Exchanged::Refused(refused) => {
+        Err(refused) => {
             tracing::warn!(oauth.client = %id, oauth.error = refused.code.as_str(), why = %refused.description, "a code was refused");
             Ok(refused.into_response())
         }
@@ -163,7 +160,7 @@ fn redeem(
     pairs: &[(String, String)],
     now: OffsetDateTime,
 ) -> carrel_store::Result<Exchanged> {
-    let refuse = |code, why: &str| Ok(Exchanged::Refused(Refused::new(code, why)));
+    let refuse = |code, why: &str| Ok(Err(Refused::new(code, why)));
     let mut named = Vec::new();
     for name in ["grant_type", "code", "redirect_uri", "code_verifier"] {
         match parameter(pairs, name) {
@@ -196,7 +193,7 @@ fn redeem(
     let secret = Secret::from_random(rand::random());
     let made = s.redeem_code(&code, (secret.hash(), secret.prefix()), &client.description, now)?;
     match made {
-        Some(token) => Ok(Exchanged::Token(token, secret)),
+        Some(token) => Ok(Ok((Box::new(token), secret))),
         None => refuse(Code::InvalidGrant, unknown),
     }
 }

@@ -330,7 +330,7 @@ const LISTS: &[(&str, &[&str])] = &[
             "info",
             "oauth_client_id",
             "oauth_redirect_uri",
-            "oauth_scopes",
+            "oauth_client_allowed_scopes",
             "oauth_no_confirm",
         ],
     ),
@@ -385,7 +385,7 @@ const LISTS_TEXT: &str = r#"
 # info = { contact = "teachers@example.org" }
 # oauth_client_id = "service-grader"
 # oauth_redirect_uri = "/services/grader/oauth_callback"   # or a whole address elsewhere
-# oauth_scopes = []                  # what it may ask people for besides who they are and access to itself
+# oauth_client_allowed_scopes = []   # what it may ask people for besides who they are and access to itself
 # oauth_no_confirm = false           # true: people are not asked
 #
 # With a command Carrel starts the service itself, in a jail without a network but the Hub's API, under an account of its own, and again when it ends.

@@ -40,7 +40,7 @@ pub struct ServiceSettings {
     pub oauth_redirect_uri: Option<String>,
     /// Scopes that it may ask people for.
     #[serde(default)]
-    pub oauth_scopes: Vec<String>,
+    pub oauth_client_allowed_scopes: Vec<String>,
     /// Whether people are not asked.
     #[serde(default)]
     pub oauth_no_confirm: bool,

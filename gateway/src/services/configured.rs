@@ -49,7 +49,7 @@ pub fn check(config: &Config) -> Result<(), String> {
         let signs_in = settings.oauth_redirect_uri.is_some()
             || settings.oauth_client_id.is_some()
             || settings.oauth_no_confirm
-            || !settings.oauth_scopes.is_empty();
+            || !settings.oauth_client_allowed_scopes.is_empty();
         if signs_in && !has_token {
             return Err(named("people can sign in only if it has a token: set token_file".into()));
         }
@@ -84,7 +84,7 @@ pub(super) fn spec(settings: &ServiceSettings, api_token: Option<String>) -> Spe
         api_token,
         oauth_client_id: settings.oauth_client_id.clone(),
         oauth_redirect_uri: settings.oauth_redirect_uri.clone(),
-        oauth_scopes: settings.oauth_scopes.clone(),
+        oauth_scopes: settings.oauth_client_allowed_scopes.clone(),
         oauth_no_confirm: settings.oauth_no_confirm,
     }
 }

@@ -27,6 +27,8 @@ const AT_ONCE: usize = 256;
 /// How long a service may take to accept a connection, and to begin its answer.
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(600);
+/// How long it may take to open a websocket.
+const SHAKE: Duration = Duration::from_secs(60);
 /// Idle connections kept per service, and for how long.
 const IDLE: usize = 8;
 const IDLE_FOR: Duration = Duration::from_secs(60);
@@ -97,7 +99,9 @@ pub async fn pass(State(app): State<App>, request: Request) -> Result<Response> 
     let host = format!("{}:{}", upstream.host(), upstream.port());
     if crate::caller::is_websocket(request.headers()) {
         let stream = connect(&name, &upstream).await?;
-        return forward::websocket(stream, &host, &visit, &app.lifecycle, request, turn).await;
+        let opened = forward::websocket(stream, &host, &visit, &app.lifecycle, request, turn);
+        let opened = tokio::time::timeout(SHAKE, opened).await;
+        return opened.unwrap_or_else(|_| Err(silent(&name, "no answer to a websocket in time")));
     }
     let mut onward = forward::onward(&host, &visit, request)?;
     let largest = usize::try_from(app.config.gateway.max_body).unwrap_or(usize::MAX);

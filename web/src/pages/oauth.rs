@@ -27,7 +27,7 @@ pub fn authorize(p: &AuthorizePage<'_>) -> String {
     let (client, user) = (text(p.client), text(p.frame.user.unwrap_or("")));
     let back = match p.origin {
         Some(origin) => format!("You will be sent back to <code>{}</code>.", text(origin)),
-        None => "It runs on this host.".to_owned(),
+        None => "You will be sent back to a page on this host.".to_owned(),
     };
     let mut gets = format!("<li>Know that you are <strong>{user}</strong>, and which groups you are in</li>");
     for (what, limit) in p.gets {
@@ -76,7 +76,12 @@ mod tests {
     fn it_says_who_gets_what_and_both_answers_carry_the_form_token() {
         let gets = [("Start servers", Some("only you".to_owned()))];
         let page = authorize(&AuthorizePage { origin: None, ..question("word", &gets) });
-        for want in ["Sign in to word?", "Start servers", "(only you)", "It runs on this host."] {
+        for want in [
+            "Sign in to word?",
+            "Start servers",
+            "(only you)",
+            "You will be sent back to a page on this host.",
+        ] {
             assert!(page.contains(want), "{want}");
         }
         assert_eq!(page.matches(r#"name="_xsrf" value="word""#).count(), 2);

@@ -369,7 +369,7 @@ async fn nobody_is_asked_for_their_own_server_and_only_who_may_enter_is_for_anot
     assert_eq!(w.ask("GET", &url, &[("cookie", &bob.jar)], "").await.status, 403);
     let (root, _) = w.browser("root").await;
     let page = w.ask("GET", &url, &[("cookie", &root.jar)], "").await;
-    assert!(page.status == 200 && page.text.contains("It runs on this host."), "{}", page.text);
+    assert!(page.status == 200 && page.text.contains("sent back to a page on this host."), "{}", page.text);
     assert_eq!(Role::of_server("ada", "").len(), 2);
 }
 
