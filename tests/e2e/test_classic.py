@@ -378,6 +378,20 @@ def test_the_hubs_conformance_suite_for_single_user_servers():
         hub.stop()
 
 
+def test_an_ordinary_users_carrel_has_them_too(fresh):
+    carrel = fresh("classic-userns", demo=False, uid=64200 if os.getuid() == 0 else None)
+    carrel.set_config("classic", enabled=True)
+    carrel.start()
+    assert json.loads(carrel.run("jails", "--spawner").stdout)["mode"] == "userns"
+    ada = carrel.server("ada")
+    assert start(ada)["ready"], ada.hub("GET", "/users/ada/server/progress").text
+    kernel = Python(ada)
+    seen = json.loads(kernel(REACH.replace("PORT", str(carrel.port)).replace("COOKIE", "x")).split("REACH")[1])
+    assert seen["hub"] == 200 and seen["interfaces"] == ["lo"] and seen["homes"] == ["ada"] and seen["gateway"].startswith("no"), seen
+    kernel.close()
+    stop(ada)
+
+
 def test_off_unless_turned_on(fresh):
     carrel = fresh("classic-off", demo=False).start()
     r = carrel.server("ada").hub("POST", "/users/ada/server", json={"profile": "classic"})

@@ -247,6 +247,21 @@ def test_partitions_are_columns_and_only_those_asked_for_are_read(ada, place):
     assert ada.rows("SELECT country, count(*) AS n FROM 'hdfs:///data/parts/t' GROUP BY 1 ORDER BY 1") == [("de", 20), ("fr", 20)]
 
 
+def test_patterns_and_lists_of_files(carrel, ada, place):
+    v = lambda *values: pa.table({"v": list(values)})  # noqa: E731
+    place("/data/globs/t", {"day=1/x/a.parquet": v(1), "day=2/x/a.parquet": v(2, 3), "day=2/y/b.parquet": v(50), "c.csv": b"v\n9\n"})
+    at = "hdfs:///data/globs"
+    assert ada.rows(f"SELECT day, sum(v) AS s FROM '{at}/t/day=*/x/*.parquet' GROUP BY 1 ORDER BY 1") == [(1, 1), (2, 5)]
+    assert ada.rows(f"SELECT sum(v) AS s FROM '{at}/**/*.parquet' WHERE day = 2") == [(55,)]
+    files = f"read_parquet(['{at}/t/day=1/x/a.parquet', '{at}/t/day=2/y/*'], filename = true)"
+    assert ada.rows(f"SELECT v, filename FROM {files} ORDER BY v") == [(1, f"{at}/t/day=1/x/a.parquet"), (50, f"{at}/t/day=2/y/b.parquet")]
+    assert ada.rows(f"SELECT v FROM read_csv('{at}/t/c.csv', types = {{'v': 'DOUBLE'}})") == [(9.0,)]
+    assert ada.fails(f"SELECT * FROM '{at}/none/*.parquet'").startswith("FileNotFound")
+    with session(carrel, "eve") as eve:
+        error = eve.fails("SELECT * FROM 'hdfs:///data/private/*/*.parquet'")
+        assert error.startswith("PolicyDenied") and "eve may not read" in error, error
+
+
 def test_markers_and_unfinished_files_are_no_data(ada, place):
     good = pa.table({"v": [1, 2, 3]})
     bad = pa.table({"v": [1000]})

@@ -20,11 +20,11 @@ WRONG = {
     "a list of many types": ("SELECT [1, 'a', DATE '2024-01-01']", "one type", ""),
     "a number for a condition": ("SELECT n_name FROM tpch.nation WHERE n_nationkey", "n_nationkey is BIGINT", "<> 0"),
     "a rank in WHERE": ("SELECT n_name FROM tpch.nation WHERE row_number() OVER () = 1", "window function", "QUALIFY"),
-    "a fraction for a whole number": ("SELECT make_time(10, 20, 30.5)", "make_time does not take DECIMAL", ""),
+    "a fraction for a whole number": ("SELECT make_date(2024, 5, 6.5)", "make_date does not take DECIMAL", ""),
     "a part of what has none": ("SELECT list_zip([1, 2], [3, 4])[1][2]", "does not support", ""),
     "a text in double quotes": ("SELECT n_name FROM tpch.nation WHERE n_name = \"FRANCE\"", "no column FRANCE", "single quotes: 'FRANCE'"),
     "a schema that is none": ("USE tpcj", "no schema tpcj", "did you mean tpch"),
-    "a pattern of files": ("SELECT * FROM 'd/*.parquet'", "patterns of file names", "folder"),
+    "a pattern of no files": ("SELECT * FROM 'd/*.parquet'", "no file matches 'd/", "stand for"),
     "a list for a number": ("SELECT abs([1, 2])", "", ""),
 }
 

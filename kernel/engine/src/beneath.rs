@@ -103,17 +103,32 @@ impl Beneath {
                     }
                     todo.push((below, depth + 1));
                 } else if kind == FileType::RegularFile {
-                    match self.file(&below) {
-                        Ok(file) => found.push(meta(&file, &below)?),
-                        // a link that leads out or nowhere is not ours to read; anything else would be missing from the answer
-                        Err(error) if leads_away(&error) => {}
-                        Err(error) => return Err(error),
-                    }
+                    found.extend(self.look(&below)?);
                 }
             }
         }
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
+    }
+
+    /// The plain files in a folder itself.
+    pub fn files_in(&self, path: &str) -> std::io::Result<Vec<ObjectMeta>> {
+        let mut found = Vec::new();
+        for (name, kind) in self.entries(path)? {
+            if kind == FileType::RegularFile {
+                found.extend(self.look(&if path.is_empty() { name } else { format!("{path}/{name}") })?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file of a listing. A link that leads out or nowhere is not ours to read; anything else would be missing from the answer.
+    fn look(&self, path: &str) -> std::io::Result<Option<ObjectMeta>> {
+        match self.file(path) {
+            Ok(file) => meta(&file, path).map(Some),
+            Err(error) if leads_away(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Parts of a file, in the order asked for.

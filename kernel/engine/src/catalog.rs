@@ -122,6 +122,14 @@ impl Root {
         &self.name
     }
 
+    /// What the paths of its files begin with where people see them: nothing for a folder of this machine.
+    pub fn address(&self) -> String {
+        match &self.at {
+            At::Folder(_) => String::new(),
+            At::Cluster(_, at) => format!("hdfs://{}{}/", at.cluster(), at.path().trim_end_matches('/')),
+        }
+    }
+
     /// Whether it is part of a cluster.
     pub fn is_remote(&self) -> bool {
         matches!(self.at, At::Cluster(..))

@@ -47,7 +47,16 @@ impl Cluster {
 
     /// All data files below a path, or the file itself, in order.
     pub async fn files(&self, path: &str) -> io::Result<Vec<ObjectMeta>> {
-        let entries = self.list(path, true).await?;
+        self.listed(path, true).await
+    }
+
+    /// The data files that lie in a folder itself, in order.
+    pub async fn files_in(&self, path: &str) -> io::Result<Vec<ObjectMeta>> {
+        self.listed(path, false).await
+    }
+
+    async fn listed(&self, path: &str, recursive: bool) -> io::Result<Vec<ObjectMeta>> {
+        let entries = self.list(path, recursive).await?;
         let whole = |entry: &Entry| match (path, entry.path.as_str()) {
             ("", below) => below.to_owned(),
             (path, "") => path.to_owned(),

@@ -32,6 +32,21 @@ impl Home {
         Ok(Self { path: path.to_owned(), folder, root: Root::folder("home", path.to_owned()) })
     }
 
+    /// A pattern of file names as one beneath the home.
+    pub fn pattern(&self, path: &str) -> Result<String, Problem> {
+        self.relative(path)
+    }
+
+    /// The whole home.
+    pub fn root(&self) -> &Arc<Root> {
+        &self.root
+    }
+
+    /// Is there something at this path?
+    pub fn has(&self, path: &str) -> bool {
+        self.relative(path).is_ok_and(|relative| self.folder.kind(&relative).is_some())
+    }
+
     /// A file or folder to read.
     pub fn source(&self, path: &str) -> Result<Source, Problem> {
         let relative = self.relative(path)?;
@@ -118,10 +133,6 @@ impl Home {
     fn not_found(&self, opened: &Beneath, path: &str, relative: &str) -> Problem {
         let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));
         let problem = Problem::new(Ename::FileNotFound, format!("there is no file '{path}' in your home"));
-        if path.contains(['*', '?']) {
-            let hint = "name one file, or a folder, whose files are read together: FROM 'folder'";
-            return Problem::new(Ename::Unsupported, "patterns of file names are not supported").hint(hint);
-        }
         let names = opened.entries(folder).unwrap_or_default();
         match did_you_mean(name, names.iter().map(|(name, _)| name)) {
             Some(near) if folder.is_empty() => problem.hint(format!("did you mean '{near}'?")),

@@ -14,6 +14,7 @@ pub mod files;
 pub mod flight;
 pub mod lanes;
 pub mod listen;
+pub mod matching;
 pub mod model;
 pub mod names;
 pub mod output;

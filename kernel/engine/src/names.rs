@@ -13,11 +13,13 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::{Result, TableReference};
 use datafusion::datasource::{TableType, ViewTable};
 
-use crate::catalog::{Catalog, Dataset, Source};
+use crate::catalog::{Catalog, Dataset, Root, Source};
 use crate::files::Home;
+use crate::matching::{self, is_pattern};
+use crate::place::unreadable;
 use crate::run::Run;
 use crate::session::{Session, WeakSession};
-use crate::table::{FileTable, Files};
+use crate::table::{FileTable, Files, Reading, called};
 use carrel_query::problems;
 
 /// DataFusion's name for the one catalog there is.
@@ -118,35 +120,88 @@ pub async fn open_dataset(
     session: &Session,
     dataset: &Dataset,
 ) -> std::result::Result<Arc<FileTable>, Problem> {
-    open_source(session, dataset.source.clone(), dataset.name()).await
+    let wanted = Wanted { paths: Vec::new(), reading: Reading::default(), label: dataset.name() };
+    open(session, dataset.source.clone(), wanted).await
 }
 
-/// A file of the home, opened.
-pub async fn open_file(session: &Session, path: &str) -> std::result::Result<Arc<FileTable>, Problem> {
-    let source = session.home().source(path)?;
-    open_source(session, source, path.to_owned()).await
+/// Files of the home or of a cluster by their paths and patterns, opened as one table.
+pub async fn open_files(
+    session: &Session,
+    paths: &[String],
+    reading: Reading,
+) -> std::result::Result<Arc<FileTable>, Problem> {
+    let label = paths.join(", ");
+    if let [path] = paths
+        && (!is_pattern(path) || !elsewhere(path) && session.home().has(path))
+    {
+        let source = if elsewhere(path) { place(session, path)? } else { session.home().source(path)? };
+        return open(session, source, Wanted { paths: Vec::new(), reading, label }).await;
+    }
+    let mut roots: Vec<Source> = Vec::new();
+    let mut below = Vec::new();
+    for path in paths {
+        let (root, path) = if elsewhere(path) {
+            let at = address(path)?;
+            (
+                Root::cluster(session.broker().cloned(), at.root()),
+                at.path().trim_start_matches('/').to_owned(),
+            )
+        } else {
+            (session.home().root().clone(), session.home().pattern(path)?)
+        };
+        if roots.iter().all(|known| known.root.name() != root.name()) {
+            roots.push(Source { root, path: String::new(), format: None });
+        }
+        below.push(path);
+    }
+    let mut roots = roots.into_iter();
+    match (roots.next(), roots.next()) {
+        (Some(source), None) => open(session, source, Wanted { paths: below, reading, label }).await,
+        _ => Err(Problem::new(Ename::Unsupported, "these files are not of one place")
+            .hint("put the tables together with UNION ALL BY NAME")),
+    }
 }
 
-/// A place on the cluster by its address, opened.
-async fn open_place(session: &Session, address: &str) -> std::result::Result<Arc<FileTable>, Problem> {
-    let at: Location = address.parse().map_err(|error| {
-        Problem::new(Ename::FileNotFound, format!("'{address}' is no place that can be read: {error}"))
+/// What of a source is wanted, and how it is read.
+struct Wanted {
+    /// Paths and patterns beneath the source; none is all.
+    paths: Vec<String>,
+    reading: Reading,
+    label: String,
+}
+
+/// A place on the cluster by its address.
+fn place(session: &Session, address_: &str) -> std::result::Result<Source, Problem> {
+    Ok(Source::on_cluster(session.broker(), &address(address_)?, None))
+}
+
+fn address(text: &str) -> std::result::Result<Location, Problem> {
+    text.parse().map_err(|error| {
+        Problem::new(Ename::FileNotFound, format!("'{text}' is no place that can be read: {error}"))
             .hint("files of your home are named relative to it")
-    })?;
-    let source = Source::on_cluster(session.broker(), &at, None);
-    open_source(session, source, address.to_owned()).await
+    })
 }
 
-async fn open_source(
+async fn open(
     session: &Session,
     source: Source,
-    label: String,
+    wanted: Wanted,
 ) -> std::result::Result<Arc<FileTable>, Problem> {
-    let key = format!("{}/{}", source.root.name(), source.path);
+    let Wanted { paths, reading, label } = wanted;
+    let mut key = format!("{}/{}", source.root.name(), source.path);
+    if !paths.is_empty() || reading != Reading::default() {
+        key = format!("{key}\n{paths:?}\n{reading:?}");
+    }
     if let Some(table) = session.opened().fresh(&key) {
         return Ok(table);
     }
-    let files = Files::find(&source, &label).await?;
+    let files = if paths.is_empty() {
+        Files::find(&source, reading, &label).await?
+    } else {
+        let opened = source.root.open().map_err(|error| unreadable(&label, &error))?;
+        let found = matching::files(&called(opened, &label), &paths, &label).await?;
+        Files::of(found, None, reading, &label)?.told_by_agreeing_folders()
+    };
     let fingerprint = files.fingerprint();
     if let Some(table) = session.opened().same(&key, fingerprint) {
         return Ok(table);
@@ -173,8 +228,9 @@ async fn bare(session: &Session, name: &str) -> std::result::Result<Arc<dyn Tabl
     }
     let found = session.catalog().find_bare(name).await;
     match found.as_slice() {
-        [] if elsewhere(name) => Ok(open_place(session, name).await?),
-        [] if Home::looks_like_file(name) => Ok(open_file(session, name).await?),
+        [] if elsewhere(name) || Home::looks_like_file(name) => {
+            Ok(open_files(session, &[name.to_owned()], Reading::default()).await?)
+        }
         [] => Err(unknown(session, name).await),
         [one] => Ok(open_dataset(session, one).await?),
         several => {

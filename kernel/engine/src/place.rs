@@ -43,6 +43,14 @@ impl Place {
         }
     }
 
+    /// The data files that lie in a folder itself, in order of their paths.
+    pub async fn files_in(&self, path: &str) -> io::Result<Vec<ObjectMeta>> {
+        match self {
+            Self::Folder(folder) => blocking(folder, path, Beneath::files_in).await,
+            Self::Cluster(cluster) => cluster.files_in(path).await,
+        }
+    }
+
     /// What lies in a folder, without what is hidden, in order.
     pub async fn items(&self, path: &str) -> io::Result<Vec<Item>> {
         match self {

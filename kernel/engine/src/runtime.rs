@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::names::{CATALOG, Names, SESSION};
 use crate::scratch::Scratch;
 use crate::sql::Relations;
+use crate::summary::Kept;
 use carrel_query::plan::dates::Dates;
 use carrel_query::plan::values::Values;
 use carrel_query::sql::Operators;
@@ -29,7 +30,12 @@ pub fn threads(config: &Config) -> usize {
 }
 
 /// The context. Nothing is read.
-pub fn context(config: &Config, scratch: &Scratch, names: Names) -> Result<SessionContext, Problem> {
+pub fn context(
+    config: &Config,
+    scratch: &Scratch,
+    names: Names,
+    summaries: Arc<Kept>,
+) -> Result<SessionContext, Problem> {
     let limit = usize::try_from(config.engine.memory_limit).unwrap_or(usize::MAX);
     let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NonZeroUsize::MIN);
     let disk = DiskManagerBuilder::default()
@@ -47,7 +53,7 @@ pub fn context(config: &Config, scratch: &Scratch, names: Names) -> Result<Sessi
         .with_runtime_env(runtime)
         .with_default_features()
         .with_catalog_list(Arc::new(names))
-        .with_relation_planners(vec![Arc::new(Relations)])
+        .with_relation_planners(vec![Arc::new(Relations { summaries })])
         .with_analyzer_rule(Arc::new(Values))
         .with_optimizer_rule(Arc::new(Dates))
         .build();

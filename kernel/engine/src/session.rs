@@ -45,7 +45,7 @@ struct Inner {
     scratch: Arc<Scratch>,
     home: Arc<Home>,
     opened: Opened,
-    summaries: Kept,
+    summaries: Arc<Kept>,
     config: Config,
     settings: Mutex<Settings>,
 }
@@ -69,10 +69,12 @@ impl Session {
         catalog.load(&scratch);
         let settings = Settings::load(&scratch)?;
         let link = Link::default();
-        let context = runtime::context(&config, &scratch, Names::new(link.clone(), catalog.clone()))?;
+        let summaries = Arc::new(Kept::default());
+        let names = Names::new(link.clone(), catalog.clone());
+        let context = runtime::context(&config, &scratch, names, summaries.clone())?;
         settings.apply(&context, &config)?;
         let settings = Mutex::new(settings);
-        let (opened, summaries) = (Opened::default(), Kept::default());
+        let opened = Opened::default();
         let inner = Inner { context, catalog, scratch, home, opened, summaries, config, settings };
         let session = Self(Arc::new(inner));
         link.tie(&session);
@@ -148,7 +150,7 @@ impl Session {
     }
 
     /// Summaries of files that were not changed since.
-    pub fn summaries(&self) -> &Kept {
+    pub fn summaries(&self) -> &Arc<Kept> {
         &self.0.summaries
     }
 

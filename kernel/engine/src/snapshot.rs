@@ -32,8 +32,42 @@ const AHEAD: usize = 2;
 pub struct Snapshot {
     place: Place,
     root: Arc<str>,
-    /// By location; the value's location is the path in the place.
-    files: BTreeMap<Path, ObjectMeta>,
+    /// By location.
+    files: BTreeMap<Path, Held>,
+}
+
+/// A file and where it is to be found in a snapshot.
+#[derive(Debug)]
+pub struct Laid {
+    /// Below the root.
+    pub path: String,
+    /// The file in its place.
+    pub meta: ObjectMeta,
+    /// The byte that it begins with here.
+    pub from: u64,
+}
+
+/// A file; its location is the path in the place.
+#[derive(Clone)]
+struct Held {
+    file: ObjectMeta,
+    from: u64,
+}
+
+impl Held {
+    /// The file as it is seen here.
+    fn located(&self, location: &Path) -> ObjectMeta {
+        let size = self.file.size.saturating_sub(self.from);
+        ObjectMeta { location: location.clone(), size, ..self.file.clone() }
+    }
+
+    async fn read(&self, place: &Place, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let moved: Vec<_> =
+            ranges.iter().map(|range| range.start + self.from..range.end + self.from).collect();
+        let read = place.ranges(&self.file, &moved).await.map_err(|error| failed(&self.file, error))?;
+        count_bytes(read.iter().map(|bytes| bytes.len() as u64).sum());
+        Ok(read)
+    }
 }
 
 /// A snapshot that DataFusion knows, until this is dropped.
@@ -46,10 +80,10 @@ pub struct Registered {
 
 impl Snapshot {
     /// The files of a table; `root` names the place among all places.
-    pub fn new(place: Place, root: &str, files: &[ObjectMeta]) -> Self {
+    pub fn new(place: Place, root: &str, files: Vec<Laid>) -> Self {
         let root: Arc<str> = root.into();
-        let located = files.iter().map(|meta| (locate(&root, meta.location.as_ref()), meta.clone()));
-        Self { place, root: root.clone(), files: located.collect() }
+        let held = |laid: Laid| (locate(&root, &laid.path), Held { file: laid.meta, from: laid.from });
+        Self { place, root: root.clone(), files: files.into_iter().map(held).collect() }
     }
 
     /// Where a path of the place is found in here.
@@ -59,7 +93,7 @@ impl Snapshot {
 
     /// The files, with their locations in here.
     pub fn files(&self) -> Vec<ObjectMeta> {
-        self.files.iter().map(|(location, meta)| located(location, meta)).collect()
+        self.files.iter().map(|(location, held)| held.located(location)).collect()
     }
 
     /// Makes it known to DataFusion under an address of its own.
@@ -71,15 +105,11 @@ impl Snapshot {
         Ok(Registered { runtime: runtime.clone(), url, store })
     }
 
-    fn find(&self, location: &Path) -> Result<&ObjectMeta> {
+    fn find(&self, location: &Path) -> Result<&Held> {
         self.files.get(location).ok_or_else(|| Error::NotFound {
             path: location.to_string(),
             source: "it was not there when the table was looked at".into(),
         })
-    }
-
-    async fn read(&self, file: &ObjectMeta, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        read(&self.place, file, ranges).await
     }
 }
 
@@ -100,16 +130,6 @@ fn locate(root: &str, path: &str) -> Path {
     // as it is on disk: `Path::from` would encode it once more
     let whole = if path.is_empty() { root.to_owned() } else { format!("{root}/{path}") };
     Path::parse(&whole).unwrap_or_else(|_| Path::from(whole))
-}
-
-fn located(location: &Path, meta: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta { location: location.clone(), ..meta.clone() }
-}
-
-async fn read(place: &Place, file: &ObjectMeta, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-    let read = place.ranges(file, ranges).await.map_err(|error| failed(file, error))?;
-    count_bytes(read.iter().map(|bytes| bytes.len() as u64).sum());
-    Ok(read)
 }
 
 fn failed(file: &ObjectMeta, source: std::io::Error) -> Error {
@@ -150,8 +170,8 @@ impl fmt::Debug for Registered {
 #[async_trait]
 impl ObjectStore for Snapshot {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let file = self.find(location)?;
-        let meta = located(location, file);
+        let held = self.find(location)?;
+        let meta = held.located(location);
         options.check_preconditions(&meta)?;
         let range = match &options.range {
             Some(range) => range
@@ -167,18 +187,19 @@ impl ObjectStore for Snapshot {
             && matches!(ending(location), Some("arrow" | "feather" | "ipc"))
         {
             // the reader of Arrow files wants to seek
-            let opened = folder.file(file.location.as_ref()).map_err(|error| failed(file, error))?;
+            let opened =
+                folder.file(held.file.location.as_ref()).map_err(|error| failed(&held.file, error))?;
             count_bytes(range.end - range.start);
             let payload = GetResultPayload::File(opened, location.as_ref().into());
             return Ok(GetResult { payload, meta, range, attributes: Attributes::new() });
         }
-        let (place, file, end) = (self.place.clone(), file.clone(), range.end);
+        let (place, held, end) = (self.place.clone(), held.clone(), range.end);
         let payload = stream::iter((range.start..range.end).step_by(PIECE as usize))
             .map(move |start| {
-                let (place, file) = (place.clone(), file.clone());
+                let (place, held) = (place.clone(), held.clone());
                 async move {
                     let piece = start..(start + PIECE).min(end);
-                    let mut pieces = read(&place, &file, std::slice::from_ref(&piece)).await?;
+                    let mut pieces = held.read(&place, std::slice::from_ref(&piece)).await?;
                     Ok(pieces.pop().unwrap_or_default())
                 }
             })
@@ -189,13 +210,13 @@ impl ObjectStore for Snapshot {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.read(self.find(location)?, ranges).await
+        self.find(location)?.read(&self.place, ranges).await
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let wanted = |location: &Path| prefix.is_none_or(|prefix| location.prefix_matches(prefix));
         let files = self.files.iter().filter(|(location, _)| wanted(location));
-        let files: Vec<_> = files.map(|(location, meta)| Ok(located(location, meta))).collect();
+        let files: Vec<_> = files.map(|(location, held)| Ok(held.located(location))).collect();
         stream::iter(files).boxed()
     }
 
@@ -203,13 +224,13 @@ impl ObjectStore for Snapshot {
         let root = Path::default();
         let prefix = prefix.unwrap_or(&root);
         let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
-        for (location, meta) in &self.files {
+        for (location, held) in &self.files {
             let Some(mut parts) = location.prefix_match(prefix) else { continue };
             let Some(first) = parts.next() else { continue };
             if parts.next().is_some() {
                 folders.insert(prefix.clone().join(first));
             } else {
-                objects.push(located(location, meta));
+                objects.push(held.located(location));
             }
         }
         Ok(ListResult { common_prefixes: folders.into_iter().collect(), objects })
@@ -248,8 +269,9 @@ mod tests {
         std::fs::write(dir.path().join("t/day=1/a.csv"), "hello").unwrap();
         std::fs::write(dir.path().join("t/b.csv"), "x").unwrap();
         let place = Place::Folder(Beneath::open(dir.path(), "root").unwrap());
-        let files = place.files("t").await.unwrap();
-        (dir, Snapshot::new(place, "root", &files))
+        let laid = |meta: ObjectMeta| Laid { path: meta.location.to_string(), meta, from: 0 };
+        let files = place.files("t").await.unwrap().into_iter().map(laid).collect();
+        (dir, Snapshot::new(place, "root", files))
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! From a query's text to its plan: the tables that it names are looked up, questions to the data that a rewrite has are asked, and the
 //! rest is [`carrel_query::sql`]'s.
 
+mod readers;
 mod relations;
 
 use std::collections::{BTreeSet, HashMap};
@@ -33,10 +34,11 @@ pub async fn plan(session: &Session, sql: &str, run: &Arc<Run>) -> Result<Logica
 
 async fn understood(session: &Session, sql: &str, run: &Arc<Run>) -> Result<LogicalPlan, Problem> {
     run.check()?;
-    let parsed = parse(sql)?;
+    let mut parsed = parse(sql)?;
     check(&parsed, sql)?;
     let state = session.context().state();
     let mut provider = Provider::new(&state);
+    readers::opened(session, &mut provider, &mut parsed, sql, run).await?;
     add_tables(session, &mut provider, &parsed, sql, run).await?;
     let mut answers = HashMap::new();
     let query = loop {

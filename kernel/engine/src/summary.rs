@@ -4,16 +4,17 @@
 mod figures;
 mod profile;
 mod sketch;
+mod table;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use carrel_cell::problem::{Ename, Problem};
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::datasource::source_as_provider;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::functions::core::expr_fn::{get_field, named_struct};
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::AggregateFunction;
@@ -23,6 +24,7 @@ use crate::column_names::plain_names;
 use crate::table::FileTable;
 use carrel_query::problems::wrap;
 use carrel_query::words::type_name;
+use table::SummaryTable;
 
 /// At most this many columns at a time.
 const MOST_COLUMNS: usize = 500;
@@ -44,8 +46,21 @@ const FIGURES: &[&str] = &[
     "exact",
 ];
 
-/// The plan of a relation's summary: one row a column.
-pub(crate) fn planned(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// The plan of a relation's summary: one row a column. That of a whole table of files is kept.
+pub(crate) fn planned(plan: LogicalPlan, kept: &Arc<Kept>) -> Result<LogicalPlan> {
+    let Some((identity, of)) = Identity::of(&plan) else { return made(plan) };
+    let fields = plan.schema().fields();
+    let names = plain_names(fields.iter().map(|field| field.name().as_str()));
+    let column = |(field, name): (&FieldRef, String)| (field.name().clone(), name, field.data_type().clone());
+    let columns = fields.iter().zip(names).map(column).collect();
+    let plan = made(plan)?;
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    let table = SummaryTable { identity, kept: kept.clone(), plan, schema, of, columns };
+    LogicalPlanBuilder::scan("summary", provider_as_source(Arc::new(table)), None)?.build()
+}
+
+/// The plan that makes a summary.
+fn made(plan: LogicalPlan) -> Result<LogicalPlan> {
     let columns: Vec<(Column, DataType)> = plan
         .schema()
         .iter()
@@ -105,8 +120,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of what a plan reads.
-    pub(crate) fn of(plan: &LogicalPlan) -> Option<Self> {
+    /// The identity of what a plan reads, and the table.
+    fn of(plan: &LogicalPlan) -> Option<(Self, FileTable)> {
         let mut node = plan;
         loop {
             node = match node {
@@ -121,11 +136,12 @@ impl Identity {
                     let table = provider.downcast_ref::<FileTable>()?;
                     let columns = plan.schema().fields().iter();
                     let columns = columns.map(|field| format!("{} {}", field.name(), field.data_type()));
-                    return Some(Self {
+                    let identity = Self {
                         label: table.label.clone(),
                         files: table.files.fingerprint(),
                         columns: columns.collect(),
-                    });
+                    };
+                    return Some((identity, table.clone()));
                 }
                 _ => return None,
             };

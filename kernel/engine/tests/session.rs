@@ -150,7 +150,12 @@ async fn what_is_not_supported_is_refused_not_ignored() {
     world.denied("SELECT * INTO x FROM orders", Ename::Unsupported, "", "").await;
     world.denied("SELECT * FROM read_csv('/etc/passwd')", Ename::PolicyDenied, "'/etc/passwd'", "home").await;
     world
-        .denied("SELECT * FROM read_csv('a.csv', delim := ';')", Ename::Unsupported, "read_csv", "options")
+        .denied(
+            "SELECT * FROM read_csv('a.csv', delim := ';;')",
+            Ename::BadOption,
+            "delim := ';;'",
+            "one ASCII",
+        )
         .await;
     world.denied("WITH x AS (DELETE FROM orders) SELECT 1", Ename::Unsupported, "", "read-only").await;
     for (sql, place, says) in [

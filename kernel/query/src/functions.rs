@@ -10,8 +10,10 @@ mod lambdas;
 mod list_aggregates;
 mod lists;
 mod numbers;
+mod paths;
 mod patterns;
 mod printf;
+mod shapes;
 mod text;
 mod zones;
 
@@ -205,7 +207,10 @@ fn defs() -> impl Iterator<Item = &'static Def> {
         format::DEFS,
         zones::DEFS,
         json::DEFS,
+        json::MORE,
         lists::DEFS,
+        shapes::DEFS,
+        paths::DEFS,
     ]
     .into_iter()
     .flatten()
@@ -231,6 +236,16 @@ static SCALARS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
 /// Times of any kind as text, as a cast writes them.
 pub fn time_text(times: &ArrayRef) -> Result<ArrayRef> {
     format::time_text(times)
+}
+
+/// The members of a JSON object that is written in a query.
+pub(crate) fn json_members(text: &str) -> Option<Vec<(String, String)>> {
+    json::members_of(text)
+}
+
+/// The elements of a JSON array that is written in a query.
+pub(crate) fn json_elements(text: &str) -> Option<Vec<String>> {
+    json::elements_of(text)
 }
 
 /// A call of one of these functions.

@@ -45,7 +45,7 @@ pub fn parse(sql: &str) -> Result<Query, Problem> {
 }
 
 /// The place of a node of the syntax tree in the text.
-pub(crate) fn place(sql: &str, span: sqlparser::tokenizer::Span) -> Option<Span> {
+pub fn place(sql: &str, span: sqlparser::tokenizer::Span) -> Option<Span> {
     let start = problems::location(sql, span.start.line, span.start.column)?;
     let end = problems::location(sql, span.end.line, span.end.column)?;
     (start < end && end <= sql.len()).then(|| Span::new(start, end))

@@ -53,6 +53,13 @@ pub fn type_name(data_type: &DataType) -> String {
                 .collect();
             format!("STRUCT({})", parts.join(", "))
         }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) => {
+                let parts: Vec<_> = pair.iter().map(|field| type_name(field.data_type())).collect();
+                format!("MAP({})", parts.join(", "))
+            }
+            _ => "MAP".to_owned(),
+        },
         other => other.to_string().to_uppercase(),
     }
 }

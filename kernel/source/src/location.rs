@@ -51,6 +51,12 @@ impl Location {
         Self::new("", path)
     }
 
+    /// The root of a cluster that another place is on.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        Self { name: self.name.clone(), path: "/".to_owned() }
+    }
+
     fn new(name: &str, path: &str) -> Result<Self, LocationError> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if name.len() > 255 || !name.chars().all(good) {

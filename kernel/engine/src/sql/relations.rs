@@ -14,12 +14,16 @@ use sqlparser::ast::{
     TableSampleUnit,
 };
 
+use crate::summary::Kept;
 use carrel_query::plan::sample::{Sample, sampled};
 use carrel_query::problems::wrap;
 
 /// Plans them.
 #[derive(Debug)]
-pub struct Relations;
+pub struct Relations {
+    /// Summaries that were made.
+    pub summaries: Arc<Kept>,
+}
 
 impl RelationPlanner for Relations {
     fn plan_relation(
@@ -45,8 +49,10 @@ impl RelationPlanner for Relations {
                 }
                 let alias = alias.clone();
                 let plan = planned(&args.args, context)?;
-                let plan =
-                    if what == "__describe" { described(&plan)? } else { crate::summary::planned(plan)? };
+                let plan = match what.as_str() {
+                    "__describe" => described(&plan)?,
+                    _ => crate::summary::planned(plan, &self.summaries)?,
+                };
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
             }
             other => Ok(RelationPlanning::Original(Box::new(other))),

@@ -31,6 +31,12 @@ pub(super) struct Figures {
     pub(super) sketch: Option<Sketch>,
 }
 
+/// The share of rows without a value, with two decimals.
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+pub(super) fn null_percentage(rows: u64, nulls: u64) -> Option<f64> {
+    (rows > 0).then(|| (nulls as f64 / rows as f64 * 10_000.0).round() / 100.0)
+}
+
 /// The fields of the answer, in the order of [`Figures::told`].
 pub(super) fn fields() -> Fields {
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
@@ -90,8 +96,7 @@ impl Figures {
             _ => different.map(|different| different.min(self.count)),
         };
         let quartile = |share: f64| self.quantile(seen.as_ref(), share);
-        let nulls = (self.rows > 0)
-            .then(|| ((self.rows - self.count) as f64 / self.rows as f64 * 10_000.0).round() / 100.0);
+        let nulls = null_percentage(self.rows.unsigned_abs(), (self.rows - self.count).unsigned_abs());
         let exact = seen.as_ref().is_none_or(|seen| seen.whole);
         let number = |number: Option<f64>| number.map(|number| number.to_string());
         let columns: Vec<ArrayRef> = vec![
@@ -142,7 +147,8 @@ impl Figures {
         }
         let values = &seen?.values;
         let rows: i64 = values.iter().map(|(_, count)| count).sum();
-        let mut left = (share * (rows - 1).max(0) as f64).round() as i64;
+        // as SQL's percentile_disc: the first value that so many are not above
+        let mut left = ((share * rows as f64).ceil() as i64 - 1).max(0);
         for (value, count) in values {
             if left < *count {
                 return text(value);
@@ -229,7 +235,7 @@ fn list(fields: &Fields, columns: Vec<ArrayRef>, given: bool) -> Result<ArrayRef
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths([rows.len()]), Arc::new(rows), nulls)?))
 }
 
-fn text(value: &ScalarValue) -> Option<String> {
+pub(super) fn text(value: &ScalarValue) -> Option<String> {
     if let DataType::Timestamp(..) = value.data_type() {
         let texts = carrel_query::functions::time_text(&value.to_array().ok()?).ok()?;
         let texts = texts.as_string_opt::<i32>()?;

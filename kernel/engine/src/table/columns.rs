@@ -12,7 +12,7 @@ use datafusion::execution::SessionState;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::Files;
+use super::{Files, Reading};
 use crate::config::Format;
 use crate::snapshot::Snapshot;
 use carrel_query::problems;
@@ -32,14 +32,61 @@ pub(super) async fn of(
     files: &Files,
     label: &str,
 ) -> Result<SchemaRef, Problem> {
-    match files.format {
+    if let Some(columns) = &files.reading.columns {
+        let field = |(name, kind): &(String, DataType)| Field::new(name, kind.clone(), true);
+        return Ok(Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())));
+    }
+    let found = match files.format {
         Format::Parquet | Format::Avro => merged(state, &*options.format, store, label).await,
         Format::Csv => {
             same_header(files, store, label).await?;
             inferred(state, options, url, label).await
         }
         Format::Ndjson | Format::Arrow => inferred(state, options, url, label).await,
+    };
+    told(found?, &files.reading, label)
+}
+
+/// The columns with the names and types that were told.
+fn told(found: SchemaRef, reading: &Reading, label: &str) -> Result<SchemaRef, Problem> {
+    let mut fields: Vec<Field> = found.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let too_many = |what: &str| {
+        Problem::new(
+            Ename::BadOption,
+            format!("{label} has {} columns, fewer than {what}", found.fields().len()),
+        )
+    };
+    if reading.header == Some(false) {
+        fields = fields
+            .into_iter()
+            .enumerate()
+            .map(|(at, field)| field.with_name(format!("column{at}")))
+            .collect();
     }
+    if reading.all_text {
+        fields = fields.into_iter().map(|field| field.with_data_type(DataType::Utf8)).collect();
+    }
+    if reading.names.len() > fields.len() {
+        return Err(too_many("names"));
+    }
+    for (field, name) in fields.iter_mut().zip(&reading.names) {
+        field.set_name(name.clone());
+    }
+    if reading.first_types.len() > fields.len() {
+        return Err(too_many("types"));
+    }
+    for (field, kind) in fields.iter_mut().zip(&reading.first_types) {
+        field.set_data_type(kind.clone());
+    }
+    for (name, kind) in &reading.types {
+        let Some(field) = fields.iter_mut().find(|field| field.name().eq_ignore_ascii_case(name)) else {
+            let names: Vec<_> = fields.iter().map(|field| field.name().clone()).collect();
+            return Err(Problem::new(Ename::UnknownColumn, format!("{label} has no column {name}"))
+                .suggest(name, names));
+        };
+        field.set_data_type(kind.clone());
+    }
+    Ok(Arc::new(Schema::new_with_metadata(fields, found.metadata().clone())))
 }
 
 async fn inferred(
@@ -84,7 +131,7 @@ async fn merged(
 
 /// Text files have their columns by position: where headers differ, values would end up in the wrong column.
 async fn same_header(files: &Files, store: &Arc<Snapshot>, label: &str) -> Result<(), Problem> {
-    if files.list.len() < 2 || files.ending.contains('.') {
+    if files.list.len() < 2 || !files.plain_text() || files.reading.header == Some(false) {
         return Ok(());
     }
     let with_data: Vec<_> = store.files().into_iter().filter(|file| file.size > 0).collect();

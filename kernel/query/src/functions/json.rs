@@ -1,5 +1,6 @@
 //! JSON in texts: values are found and cut out without taking the rest apart, so that numbers and the order of keys stay as they are.
 
+mod apart;
 mod scan;
 mod write;
 
@@ -17,6 +18,9 @@ use super::{DEF, Def, Takes};
 use crate::problems::wrap;
 use scan::{Kind, compact, elements, kind_of, members, step, string_of};
 use write::{array, object, to_json};
+
+/// What takes JSON apart.
+pub(super) const MORE: &[Def] = apart::DEFS;
 
 /// The table.
 pub(super) const DEFS: &[Def] = &[
@@ -144,6 +148,14 @@ pub(super) const DEFS: &[Def] = &[
         ..DEF
     },
 ];
+
+pub(super) fn members_of(text: &str) -> Option<Vec<(String, String)>> {
+    Some(members(text)?.into_iter().map(|(key, value)| (key, value.to_owned())).collect())
+}
+
+pub(super) fn elements_of(text: &str) -> Option<Vec<String>> {
+    Some(elements(text)?.into_iter().map(str::to_owned).collect())
+}
 
 fn bad(text: &str) -> datafusion::error::DataFusionError {
     let shown: String = text.chars().take(40).collect();
@@ -304,27 +316,21 @@ fn length(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
 }
 
 fn type_of(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
-    Ok(map_text(args, |text| {
-        compact(text)?;
-        Some(
-            match kind_of(text) {
-                Kind::Object => "OBJECT",
-                Kind::List => "ARRAY",
-                Kind::Text => "VARCHAR",
-                Kind::Bool => "BOOLEAN",
-                Kind::Null => "NULL",
-                Kind::Number if text.trim().parse::<i64>().is_ok() => {
-                    if text.trim().starts_with('-') {
-                        "BIGINT"
-                    } else {
-                        "UBIGINT"
-                    }
-                }
-                Kind::Number => "DOUBLE",
-            }
-            .to_owned(),
-        )
-    }))
+    Ok(map_text(args, |text| compact(text).map(|_| type_word(text).to_owned())))
+}
+
+/// What a value is, in the words of `json_type`.
+fn type_word(text: &str) -> &'static str {
+    match kind_of(text) {
+        Kind::Object => "OBJECT",
+        Kind::List => "ARRAY",
+        Kind::Text => "VARCHAR",
+        Kind::Bool => "BOOLEAN",
+        Kind::Null => "NULL",
+        Kind::Number if text.trim().parse::<i64>().is_err() => "DOUBLE",
+        Kind::Number if text.trim().starts_with('-') => "BIGINT",
+        Kind::Number => "UBIGINT",
+    }
 }
 
 fn keys(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
@@ -350,7 +356,7 @@ fn contains(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
 
 /// Is the part the whole, or somewhere in it?
 fn holds(whole: &str, part: &str) -> bool {
-    match (kind_of(whole), kind_of(part)) {
+    let here = match (kind_of(whole), kind_of(part)) {
         (Kind::Object, Kind::Object) => {
             let (Some(all), Some(wanted)) = (members(whole), members(part)) else { return false };
             wanted
@@ -361,7 +367,11 @@ fn holds(whole: &str, part: &str) -> bool {
             let (Some(all), Some(wanted)) = (elements(whole), elements(part)) else { return false };
             wanted.iter().all(|value| all.iter().any(|other| holds(other, value)))
         }
-        (Kind::List, _) => elements(whole).is_some_and(|all| all.iter().any(|other| holds(other, part))),
         _ => compact(whole) == compact(part),
+    };
+    here || match kind_of(whole) {
+        Kind::Object => members(whole).is_some_and(|all| all.iter().any(|(_, other)| holds(other, part))),
+        Kind::List => elements(whole).is_some_and(|all| all.iter().any(|other| holds(other, part))),
+        _ => false,
     }
 }

@@ -119,14 +119,6 @@ pub(super) const DEFS: &[Def] = &[
         ..DEF
     },
     Def {
-        name: "parse_filename",
-        takes: &[Takes::Text],
-        gives: text,
-        run: file_name,
-        about: ("parse_filename(path)", "The last part of a path."),
-        ..DEF
-    },
-    Def {
         name: "format_bytes",
         takes: &[Takes::Int],
         gives: text,
@@ -336,10 +328,6 @@ fn substr(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
         Some(letters.get(start..end.max(start)).unwrap_or_default().iter().collect::<String>())
     });
     Ok(Arc::new(rows.collect::<StringArray>()))
-}
-
-fn file_name(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {
-    Ok(map_text(args, |path| path.rsplit('/').next().map(str::to_owned)))
 }
 
 fn soundex(args: &[ArrayRef], _: &DataType) -> Result<ArrayRef> {

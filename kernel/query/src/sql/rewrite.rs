@@ -29,7 +29,6 @@ use sqlparser::tokenizer::Span;
 use super::provider::Provider;
 use crate::problems;
 
-pub(crate) use from::READERS;
 pub(crate) use macros::{MACROS, REWRITTEN};
 pub use select::TWIN;
 

@@ -13,8 +13,9 @@ pub(super) fn prepare(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut tokens =
         Tokens(tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect());
     small::power(&mut tokens);
+    small::hex_numbers(&mut tokens);
+    small::from_first(&mut tokens);
     small::tables(&mut tokens);
-    small::readers(&mut tokens);
     small::materialized(&mut tokens);
     small::filter(&mut tokens);
     small::lambdas(&mut tokens);
@@ -199,8 +200,9 @@ mod tests {
             ("SELECT [x+1 FOR x IN [1,2] IF x > 1]", "SELECT list_transform ( list_filter ( [ 1 , 2 ] , __lambda ( x ) x > 1 ) , __lambda ( x ) x + 1 )"),
             ("SELECT list_reduce(l, (a, b) -> a + b, 0), j -> 'a'", "SELECT list_reduce ( l , __lambda ( a , b ) a + b , 0 ) , j -> 'a'"),
             ("SELECT f(lambda x, i: x + i, 1)", "SELECT f ( __lambda ( x , i ) x + i , 1 )"),
-            ("SELECT * FROM read_csv('a.csv') t", "SELECT * FROM 'a.csv' t"),
-            ("SELECT * FROM read_csv('a.csv', header = true)", "SELECT * FROM read_csv ( 'a.csv' , header = true )"),
+            ("SELECT sum(x) FROM (FROM t WHERE y)", "SELECT sum ( x ) FROM ( SELECT * FROM t WHERE y )"),
+            ("SELECT * FROM (FROM t SELECT x)", "SELECT * FROM ( FROM t SELECT x )"),
+            ("SELECT 0x1f, X'1f'", "SELECT 31 , X'1f'"),
             ("SELECT [a[1], 2]", "SELECT [ a [ 1 ] , 2 ]"),
             (
                 "SELECT sum(x) OVER (PARTITION BY g ORDER BY x ROWS 1 PRECEDING EXCLUDE TIES) FROM t",

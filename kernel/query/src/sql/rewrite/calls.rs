@@ -1,6 +1,8 @@
 //! Function calls: names and orders of arguments of other dialects, aggregates that the planner spells differently.
 
 mod dates;
+mod extreme;
+mod told;
 
 use carrel_cell::problem::{Ename, Problem};
 use sqlparser::ast::{
@@ -35,6 +37,9 @@ impl Rewriter<'_> {
             function.name = ObjectName::from(vec![named("grouping", function.name.span())]);
         }
         if let Some(made) = self.clauses(&name, function)? {
+            return Ok(Some(made));
+        }
+        if let Some(made) = self.told(&name, function)? {
             return Ok(Some(made));
         }
         if let Some(made) = self.dates(&name, function) {
@@ -145,54 +150,10 @@ impl Rewriter<'_> {
     /// Aggregates that look at one value in an order.
     fn ordered(&mut self, name: &str, function: &mut Function) -> Made {
         let args = arguments(function);
-        let windowed = function.over.is_some();
-        let pick = |function: &Function,
-                    value: &Expr,
-                    by: &Expr,
-                    ascending: bool,
-                    nulls: bool,
-                    count: Option<&Expr>| {
-            let mut call = function.clone();
-            let to = if count.is_some() { "array_agg" } else { "first_value" };
-            call.name = ObjectName::from(vec![named(to, function.name.span())]);
-            set_arguments(&mut call, vec![value.clone()]);
-            add_clause(&mut call, FunctionArgumentClause::OrderBy(vec![ordered_by(by.clone(), ascending)]));
-            add_filter(&mut call, Expr::IsNotNull(Box::new(from::nested(by.clone()))));
-            if !nulls && value != by {
-                add_filter(&mut call, Expr::IsNotNull(Box::new(from::nested(value.clone()))));
-            }
-            match count {
-                Some(count) => {
-                    from::call("array_slice", vec![Expr::Function(call), from::number("1"), count.clone()])
-                }
-                None => Expr::Function(call),
-            }
-        };
-        let extreme = match name {
-            "arg_max" | "argmax" | "max_by" | "arg_max_null" => Some(false),
-            "arg_min" | "argmin" | "min_by" | "arg_min_null" => Some(true),
-            _ => None,
-        };
-        if let Some(ascending) = extreme {
-            if windowed {
-                let hint = "use first_value(a) OVER (… ORDER BY b DESC)";
-                return Err(self.unsupported(
-                    function.name.span(),
-                    format!("{name} with OVER is not supported"),
-                    hint,
-                ));
-            }
-            let nulls = name.ends_with("_null");
-            return Ok(match args.as_slice() {
-                [value, by] => Some(pick(function, value, by, ascending, nulls, None)),
-                [value, by, count] => Some(pick(function, value, by, ascending, nulls, Some(count))),
-                _ => None,
-            });
+        if let Some(made) = self.extreme(name, function, &args)? {
+            return Ok(Some(made));
         }
         match (name, args.as_slice()) {
-            ("max" | "min", [value, count]) => {
-                Ok(Some(pick(function, value, value, name == "min", false, Some(count))))
-            }
             (
                 "quantile" | "quantile_disc" | "quantile_cont" | "percentile_cont" | "approx_quantile"
                 | "percentile_approx",
@@ -317,22 +278,33 @@ fn of_list(name: &str, function: &Function) -> Option<Expr> {
 /// `struct_pack(a := 1)` and its kin.
 fn named_struct(name: &str, function: &Function) -> Option<Expr> {
     let FunctionArguments::List(list) = &function.args else { return None };
-    let into = match name {
+    let onto = match name {
         "struct_pack" | "struct" | "object_construct" => None,
-        "struct_insert" | "struct_update" => Some("__struct_insert"),
+        "struct_insert" => Some("struct_concat"),
+        "struct_update" => Some("__struct_update"),
         _ => return None,
     };
-    let mut args = Vec::new();
+    let (mut fields, mut plain) = (Vec::new(), Vec::new());
     for arg in &list.args {
         match arg {
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-                args.extend([from::text(&name.value), expr.clone()]);
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), ..
+            } => {
+                fields.extend([from::text(&name.value), expr.clone()]);
             }
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if into.is_some() => args.push(expr.clone()),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if onto.is_some() && fields.is_empty() => {
+                plain.push(expr.clone());
+            }
             _ => return None,
         }
     }
-    Some(from::call(into.unwrap_or("named_struct"), args))
+    let made = from::call("named_struct", fields);
+    match (onto, plain.as_slice()) {
+        (None, []) => Some(made),
+        (Some(onto), [old]) => Some(from::call(onto, vec![old.clone(), made])),
+        _ => None,
+    }
 }
 
 /// Is it a plain number above zero?

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use super::{Done, Rewriter, from};
 
 /// Parts of a date that `date_part` of the planner does not have.
-const OTHER_PARTS: &[&str] = &[
+pub(super) const OTHER_PARTS: &[&str] = &[
     "isoyear",
     "century",
     "decade",

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::{Done, Rewriter, Stop, alias_of, derived, last_name, normalized, query_of, select_all};
-use lists::{column_alias, unnest};
+use lists::{column_alias, json_rows, unnest};
 
 /// Names in FROM that are called and rewritten away.
 pub(super) const CALLS: &[&str] = &[
@@ -22,26 +22,8 @@ pub(super) const CALLS: &[&str] = &[
     "generate_series",
     "range",
     "unnest",
-    "read_parquet",
-    "parquet_scan",
-    "read_csv",
-    "read_csv_auto",
-    "read_json",
-    "read_json_auto",
-    "read_ndjson",
-    "read_ndjson_auto",
-];
-
-/// Functions that read a file by its path.
-pub(crate) const READERS: &[&str] = &[
-    "read_parquet",
-    "parquet_scan",
-    "read_csv",
-    "read_csv_auto",
-    "read_json",
-    "read_json_auto",
-    "read_ndjson",
-    "read_ndjson_auto",
+    "json_each",
+    "json_tree",
 ];
 
 impl Rewriter<'_> {
@@ -160,7 +142,6 @@ impl Rewriter<'_> {
                 self.expressions(&mut args)?;
                 return Ok(function_table(name, args, alias));
             }
-            reader if READERS.contains(&reader) => return Err(self.reader(&name)),
             _ => {}
         }
         let mut args = args;
@@ -177,6 +158,14 @@ impl Rewriter<'_> {
                 let list = function_call(name, args);
                 Ok(unnest(vec![list], Some(alias), ordinality.then(|| ("1", "ordinality".to_owned()))))
             }
+            "json_each" | "json_tree" => {
+                let args: Vec<Expr> = args.into_iter().filter_map(plain_argument).collect();
+                json_rows(&function, args, alias).ok_or_else(|| {
+                    let problem =
+                        wrong(format!("{function} takes JSON, and a path if only a part of it is wanted"));
+                    self.problem(name.span(), problem)
+                })
+            }
             "unnest" => {
                 let lists = args.into_iter().filter_map(plain_argument).collect();
                 Ok(unnest(lists, alias, ordinality.then(|| ("1", "ordinality".to_owned()))))
@@ -187,16 +176,6 @@ impl Rewriter<'_> {
             }
             _ => Ok(function_table(name, args, alias)),
         }
-    }
-
-    /// Readers of files with more than a path; those with one are a path already ([`crate::sql::tokens`]).
-    fn reader(&self, name: &ObjectName) -> Stop {
-        let function = last_name(name);
-        let hint = format!(
-            "write the path of one file or folder: FROM 'data/file.parquet' or {function}('data/file.parquet')"
-        );
-        let text = format!("{function} with options, lists or expressions is not supported");
-        self.unsupported(name.span(), text, hint)
     }
 
     /// The names of relations that have but one column, made by a function: the name of the relation means the column too.

@@ -35,19 +35,33 @@ pub(super) fn tables(tokens: &mut Tokens) {
     }
 }
 
-/// `read_csv('file')` is the file.
-pub(super) fn readers(tokens: &mut Tokens) {
+/// `(FROM t …)` without SELECT gives all columns.
+pub(super) fn from_first(tokens: &mut Tokens) {
     let mut at = 0;
-    while at + 3 < tokens.len() {
-        if tokens.is_any_word(at, crate::sql::rewrite::READERS)
-            && tokens.is(at + 1, &Token::LParen)
-            && matches!(tokens.get(at + 2), Some(Token::SingleQuotedString(_)))
-            && tokens.is(at + 3, &Token::RParen)
-        {
-            let path = tokens.slice(at + 2, at + 3);
-            tokens.splice(at, at + 4, path);
+    while at + 1 < tokens.len() {
+        if tokens.is(at, &Token::LParen) && tokens.is_word(at + 1, "FROM") {
+            let end = tokens.until(at + 2, |tokens, at| tokens.is_word(at, "SELECT"));
+            if !tokens.is_word(end, "SELECT") {
+                let span = tokens.span(at + 1);
+                tokens.splice(at + 1, at + 1, [word("SELECT", span), mark(Token::Mul, span)]);
+            }
         }
         at += 1;
+    }
+}
+
+/// `0x1F` is a number; `X'1F'`, which is as many bytes, has quotes around it.
+pub(super) fn hex_numbers(tokens: &mut Tokens) {
+    for at in 0..tokens.len() {
+        let Some(Token::HexStringLiteral(digits)) = tokens.get(at) else { continue };
+        let span = tokens.span(at);
+        let long = span.end.column.saturating_sub(span.start.column);
+        if span.start.line == span.end.line
+            && long == digits.len() as u64 + 2
+            && let Ok(number) = u64::from_str_radix(digits, 16)
+        {
+            tokens.splice(at, at + 1, [mark(Token::Number(number.to_string(), false), span)]);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use sqlparser::ast::{BinaryOperator, Expr, ObjectName, SelectItem, SetExpr, TableAlias, TableFactor};
 
 use super::super::{alias_of, derived, query_of, quoted, select_all};
-use super::{binary, call, number, plain_table};
+use super::{binary, call, number, plain_table, text};
 
 /// Lists side by side, with the position of each value if that is wanted.
 pub(super) fn unnest(
@@ -54,6 +54,28 @@ pub(super) fn unnest(
         }
         other => other,
     }
+}
+
+/// The columns of `json_each` and `json_tree`.
+const JSON_ROWS: [&str; 8] = ["key", "value", "type", "atom", "id", "parent", "fullkey", "path"];
+
+/// The parts of a JSON value as rows.
+pub(super) fn json_rows(function: &str, args: Vec<Expr>, alias: Option<TableAlias>) -> Option<TableFactor> {
+    let json = match <[Expr; 1]>::try_from(args) {
+        Ok([json]) => json,
+        Err(args) => call("json_extract", <[Expr; 2]>::try_from(args).ok()?.into()),
+    };
+    let list = call(&format!("__{function}"), vec![json]);
+    let one = || Expr::Identifier(quoted("__row"));
+    let mut select = select_all(unnest(vec![list], Some(alias_of("__rows", ["__row".to_owned()])), None));
+    let item = |column: &&str| SelectItem::ExprWithAlias {
+        expr: call("get_field", vec![one(), text(column)]),
+        alias: quoted(column),
+    };
+    select.projection = JSON_ROWS.iter().map(item).collect();
+    let alias = alias.unwrap_or_else(|| alias_of(function, []));
+    let subquery = Box::new(query_of(SetExpr::Select(Box::new(select))));
+    Some(TableFactor::Derived { lateral: true, subquery, alias: Some(alias), sample: None })
 }
 
 /// An alias that names the one column after the function, unless it names it itself.
