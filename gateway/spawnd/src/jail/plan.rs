@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::limits::JailKind;
 use gateway_spawnd::protocol::ErrorCode;
 use gateway_spawnd::settings::{HUB_PORT, Kernelspec, ServerSpec, Settings};
-use gateway_spawnd::{KernelProfile, Limits, Profile, Refusal, RelPath, UserName};
+use gateway_spawnd::{JailId, KernelProfile, Limits, Mode, Refusal, RelPath, UserName};
+
+pub(crate) use super::kind::Kind;
 
 /// Where our programs lie inside.
 pub(crate) const PROGRAMS: &str = "/opt/carrel/bin";
@@ -27,64 +28,6 @@ const PROXY_PORT: u16 = 3128;
 pub(crate) const HUB_FOLDER: &str = "/run/hub";
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
-
-/// The kinds of jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Shim and kernel.
-    Kernel,
-    /// Desk.
-    Desk,
-    /// Engine.
-    Engine,
-    /// Shim and a user's whole server.
-    Classic,
-    /// Shim and a service.
-    Service,
-}
-
-impl Kind {
-    /// Terminals at once. All jails of a host share one pool of some thousands.
-    pub(crate) fn ptys(self) -> u32 {
-        match self {
-            Self::Kernel => 16,
-            Self::Engine | Self::Service => 1,
-            Self::Desk | Self::Classic => 96,
-        }
-    }
-
-    /// Whether it has a place of its own for sockets and connection files.
-    pub(crate) fn has_runtime(self) -> bool {
-        matches!(self, Self::Kernel | Self::Classic)
-    }
-
-    /// Whether its pid 1 is `carrel-shim`.
-    pub(crate) fn has_shim(self) -> bool {
-        matches!(self, Self::Kernel | Self::Classic | Self::Service)
-    }
-
-    /// Under which name its bounds stand in the settings.
-    pub(crate) fn of(self) -> JailKind {
-        match self {
-            Self::Kernel => JailKind::Kernel,
-            Self::Desk => JailKind::Desk,
-            Self::Engine => JailKind::Engine,
-            Self::Classic => JailKind::Classic,
-            Self::Service => JailKind::Service,
-        }
-    }
-}
-
-impl From<Profile> for Kind {
-    fn from(profile: Profile) -> Self {
-        match profile {
-            Profile::Kernel => Self::Kernel,
-            Profile::Desk => Self::Desk,
-            Profile::Classic => Self::Classic,
-            Profile::Service => Self::Service,
-        }
-    }
-}
 
 /// What will run, in words of the inside.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +103,14 @@ impl Places {
             desk: settings.programs.desk.clone(),
             engine_program: settings.programs.engine.clone().unwrap_or_default(),
         }
+    }
+}
+
+/// Where things are in this mode.
+pub(crate) fn places(mode: Mode, settings: &Settings, jail: &Path, user: &UserName, id: &JailId) -> Places {
+    match mode {
+        Mode::Root | Mode::Userns => Places::inside(user),
+        Mode::Degraded => Places::outside(settings, user, jail, id.as_str()),
     }
 }
 

@@ -18,7 +18,8 @@ use super::Server;
 use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::homes::{self, TOLD};
-use super::jails::{Jail, Running, Tail, cgroup_leaf, places};
+use super::jails::{Jail, Running, cgroup_leaf};
+use super::tail::Tail;
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
@@ -183,7 +184,7 @@ impl Server {
         } else {
             None
         };
-        let places = places(shop.mode, settings, folders, &user, &id);
+        let places = plan::places(shop.mode, settings, &folders.jail_path(id.as_str()), &user, &id);
         let limits = settings.limits.of_jail(Kind::from(profile).of(), &user, &groups);
         let wall = limits.wall_seconds.map(Duration::from_secs);
         let whose = Whose { user: user.clone(), uid: ids.0, gid: ids.1, limits };

@@ -1,6 +1,5 @@
 //! Running jails: watching, ending them, and leaving nothing behind. How one is started is in `build.rs`, how one is found again in `adopt.rs`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -8,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use gateway_spawnd::protocol::Memory;
 use gateway_spawnd::{
-    Exited, GroupName, JailId, JailInfo, LayerReport, Mode, Profile, Reason, Settings, SpecId, Stats,
-    UserName,
+    Exited, GroupName, JailId, JailInfo, LayerReport, Profile, Reason, SpecId, Stats, UserName,
 };
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -20,11 +18,10 @@ use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
+use super::tail::Tail;
 use super::watch::MemoryWatch;
 use crate::host::cgroup::Group;
-use crate::host::folders::Folders;
 use crate::host::process::{self, End};
-use crate::jail::plan::Places;
 use crate::jail::start::{self, Process};
 use crate::log;
 
@@ -106,21 +103,6 @@ impl Running {
             }
         }
         lines
-    }
-}
-
-/// The last lines of a server, for whoever asks why it ended. (What kernels and desks write is in the log only.)
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tail(VecDeque<String>);
-
-impl Tail {
-    /// So many lines of so many characters surely fit into a packet.
-    const LINES: usize = 20;
-    const CHARS: usize = 400;
-
-    fn add(&mut self, lines: &[String]) {
-        self.0.extend(lines.iter().map(|line| line.chars().take(Self::CHARS).collect()));
-        self.0.drain(..self.0.len().saturating_sub(Self::LINES));
     }
 }
 
@@ -381,7 +363,7 @@ impl Server {
             self.forget_at(Aide::Proxy, &id, &jail);
             self.remove_folders(&id);
             let waiters = std::mem::take(&mut jail.waiters);
-            let lines = std::mem::take(&mut jail.tail).0.into();
+            let lines = std::mem::take(&mut jail.tail).lines();
             let exited = Exited { home: self.home_use(&jail), lines, ..jail.exited.clone() };
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
@@ -400,20 +382,6 @@ fn passed_on(id: &JailId, which: Which, lines: &[String]) {
     let part = if which == Which::Main { "main" } else { "engine" };
     for line in lines {
         log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
-    }
-}
-
-/// Where things are in this mode.
-pub(crate) fn places(
-    mode: Mode,
-    settings: &Settings,
-    folders: &Folders,
-    user: &UserName,
-    id: &JailId,
-) -> Places {
-    match mode {
-        Mode::Root | Mode::Userns => Places::inside(user),
-        Mode::Degraded => Places::outside(settings, user, &folders.jail_path(id.as_str()), id.as_str()),
     }
 }
 
