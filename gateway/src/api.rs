@@ -4,9 +4,11 @@ pub mod body;
 pub mod groups;
 pub mod info;
 pub mod models;
+pub mod oauth;
 pub mod paging;
 pub mod progress;
 pub mod servers;
+pub mod services;
 pub mod tokens;
 pub mod users;
 
@@ -56,8 +58,13 @@ pub fn routes() -> Routes {
         .on(POST, "/hub/api/groups/{group}/users", groups::add_users)
         .on(DELETE, "/hub/api/groups/{group}/users", groups::remove_users)
         .on(PUT, "/hub/api/groups/{group}/properties", groups::set_properties)
-        .on(GET, "/hub/api/services", info::services)
+        .on(GET, "/hub/api/services", services::list)
+        .on(GET, "/hub/api/services/{service}", services::get)
+        .on(POST, "/hub/api/services/{service}", services::create)
+        .on(DELETE, "/hub/api/services/{service}", services::delete)
         .on(GET, "/hub/api/proxy", info::proxy)
+        .on(POST, "/hub/api/proxy", info::sync_proxy)
+        .on(PATCH, "/hub/api/proxy", info::change_proxy)
         .on(GET, "/hub/api/authorizations/token/{token}", users::of_token)
         .on(GET, "/hub/api/metrics", info::metrics)
         .on(GET, "/hub/metrics", info::metrics)
@@ -73,6 +80,7 @@ pub fn open_routes() -> Routes {
         .on(GET, "/hub/api/", info::version)
         .on(GET, "/hub/api/health", info::health)
         .on(GET, "/hub/health", info::health)
+        .on(POST, "/hub/api/oauth2/token", oauth::exchange)
 }
 
 async fn missing() -> Error {

@@ -4,12 +4,16 @@ use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cookies::Keys;
+use crate::jailed::Jailed;
+use crate::jailed::classic::Classic;
 use crate::kernels::Kernels;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::servers::ServersHandle;
+use crate::services::proxy::Services;
 use crate::spawnd::SpawndHandle;
 use crate::store::StoreHandle;
+use carrel_hub::Roles;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -21,14 +25,24 @@ pub struct App(Arc<Handles>);
 pub struct Handles {
     /// The checked configuration.
     pub config: Arc<Config>,
+    /// The default roles and the configured ones.
+    pub roles: Roles,
     /// The database.
     pub store: StoreHandle,
     /// The privileged helper.
     pub spawnd: SpawndHandle,
     /// The users' servers.
     pub servers: ServersHandle,
+    /// Servers that run whole in a jail.
+    pub jailed: Jailed,
+    /// Those of them that are users'.
+    pub classic: Classic,
     /// The users' kernels.
     pub kernels: Kernels,
+    /// Services with a command.
+    pub managed: crate::jailed::service::Services,
+    /// The way to services' pages.
+    pub services: Services,
     /// Local accounts: passwords and their throttle.
     pub accounts: Accounts,
     /// Signs cookies and form tokens.
@@ -55,20 +69,35 @@ impl App {
             lifecycle.clone(),
             metrics.clone(),
         );
+        let jailed = Jailed::new(spawnd.clone(), lifecycle.clone());
+        let classic = Classic::new(Arc::clone(&config), store.clone(), clock.clone(), jailed.clone());
+        let managed = crate::jailed::service::Services::new(
+            jailed.clone(),
+            spawnd.clone(),
+            lifecycle.clone(),
+            crate::services::managed::managed(&config, &keys),
+        );
         let servers = ServersHandle::new(
             store.clone(),
             spawnd.clone(),
             kernels.clone(),
+            classic.clone(),
             clock.clone(),
             metrics.clone(),
         );
         let accounts = Accounts::new(store.clone(), clock.clone(), &config.auth);
+        let roles = config.roles();
         Self(Arc::new(Handles {
             config,
+            roles,
             store,
             spawnd,
             servers,
+            jailed,
+            classic,
             kernels,
+            managed,
+            services: Services::default(),
             accounts,
             keys,
             clock,

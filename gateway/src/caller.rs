@@ -4,16 +4,18 @@
 //! extractor and ask [`Caller::require`], whose [`Permit`] later functions demand. A caller who lacks a scope altogether gets 403; one who
 //! holds it for other targets gets 404, as if the target did not exist.
 
+mod holding;
+
+pub use holding::{Holder, Holding, Members};
+
 use crate::app::App;
 use crate::cookies::{self, HUB_PATH, LOGIN, XSRF};
 use crate::error::{Error, Result};
 use axum::extract::FromRequestParts;
-use carrel_hub::role::Role;
 use carrel_hub::scope::Access;
-use carrel_hub::{Scope, ScopeSet, Secret, Target, UserName};
-use carrel_store::{Login, Token, User};
+use carrel_hub::{ScopeSet, Secret, Target, UserName};
+use carrel_store::{Login, Service, Token, User};
 use http::{HeaderMap, Method, header, request::Parts};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use time::Duration;
 
@@ -26,9 +28,9 @@ pub struct Caller(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    user: Option<User>,
+    who: Option<Holder>,
     scopes: ScopeSet,
-    members: BTreeMap<String, BTreeSet<String>>,
+    members: Members,
     via: Via,
 }
 
@@ -54,13 +56,38 @@ impl Caller {
         Self(Arc::new(Inner::default()))
     }
 
-    /// The user, if anybody is signed in.
+    /// The user, if one is signed in or shows a token.
     pub fn user(&self) -> Option<&User> {
-        self.0.user.as_ref()
+        if let Some(Holder::User(user, _)) = &self.0.who { Some(user) } else { None }
     }
 
-    /// The user; nobody is [`Error::Unauthenticated`].
+    /// The service, if one shows its token.
+    pub fn service(&self) -> Option<&Service> {
+        if let Some(Holder::Service(service)) = &self.0.who { Some(service) } else { None }
+    }
+
+    /// Whether it is anybody: a user or a service.
+    pub fn is_known(&self) -> bool {
+        self.0.who.is_some()
+    }
+
+    /// Whether it is an administrator, or a service with an administrator's rights.
+    pub fn is_admin(&self) -> bool {
+        self.user().is_some_and(|u| u.admin) || self.service().is_some_and(|s| s.admin)
+    }
+
+    /// The name, for the log.
+    pub fn name(&self) -> Option<String> {
+        self.user()
+            .map(|u| u.name.to_string())
+            .or_else(|| self.service().map(|s| format!("service {}", s.name)))
+    }
+
+    /// The user; nobody is [`Error::Unauthenticated`], and a service cannot do what only users do.
     pub fn signed_in(&self) -> Result<&User> {
+        if self.service().is_some() {
+            return Err(Error::Forbidden("only users can do this, not services".into()));
+        }
         self.user().ok_or(Error::Unauthenticated)
     }
 
@@ -100,7 +127,9 @@ impl Caller {
 
     /// Demands any of `scopes` on `target`.
     pub fn require_any(&self, scopes: &[&str], target: Target<'_>) -> Result<Permit> {
-        self.signed_in()?;
+        if !self.is_known() {
+            return Err(Error::Unauthenticated);
+        }
         let mut elsewhere = false;
         for scope in scopes {
             match self.access(scope, target) {
@@ -120,7 +149,7 @@ impl Caller {
 
     /// Whether a user is a member of a group that the caller's scopes name.
     pub fn member(&self, group: &str, user: &str) -> bool {
-        self.0.members.get(group).is_some_and(|m| m.contains(user))
+        self.0.members.has(group, user)
     }
 
     fn access(&self, scope: &str, target: Target<'_>) -> Access {
@@ -158,7 +187,7 @@ pub async fn of_api(app: &App, parts: &Parts) -> Result<Caller> {
         return by_token(app, presented).await;
     }
     let caller = by_login_cookie(app, &parts.headers).await?;
-    if caller.user().is_none() {
+    if !caller.is_known() {
         return Ok(caller);
     }
     let writes = !is_safe(&parts.method);
@@ -208,6 +237,22 @@ pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<C
     Ok(caller)
 }
 
+/// The caller of a request for a classic server, as far as the gateway knows: by token, or by the cookie that the Hub gave for it. The server
+/// asks for credentials itself; this says only whether what it answers may run in that browser.
+pub async fn of_classic(app: &App, headers: &HeaderMap, user: &UserName) -> Result<Caller> {
+    if let Some(presented) = bearer(headers) {
+        return by_token(app, presented).await;
+    }
+    let login =
+        cookies::read(headers, cookies::DOOR).and_then(|value| app.keys.read_door_cookie(value, user));
+    let Some(login) = login else { return Ok(Caller::nobody()) };
+    let now = app.clock.now();
+    match app.store.call(move |s| s.login_by_id(login, now)).await? {
+        Some(login) => of_login(app, login).await,
+        None => Ok(Caller::nobody()),
+    }
+}
+
 /// Demands the form token of a cookie caller, in the header or the query.
 pub fn check_xsrf(app: &App, parts: &Parts, login: Option<i64>, path: &str) -> Result<()> {
     let given = parts.headers.get("x-xsrftoken").and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -247,6 +292,7 @@ fn check_origin(headers: &HeaderMap) -> Result<()> {
 async fn by_token(app: &App, presented: &str) -> Result<Caller> {
     let Some(secret) = Secret::presented(presented) else { return Ok(Caller::nobody()) };
     let (hash, now) = (secret.hash(), app.clock.now());
+    let groups_matter = app.roles.name_groups();
     let found = app
         .store
         .call(move |s| {
@@ -255,17 +301,13 @@ async fn by_token(app: &App, presented: &str) -> Result<Caller> {
                 // a full disk must not lock people out: the note may be lost
                 let _ = s.touch_token(token.id, now);
             }
-            Ok(s.user_by_id(token.user_id)?.map(|user| (token, user)))
+            let client = token.client_id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
+            Ok(Holder::find(s, token.owner, groups_matter)?.map(|who| (token, who, client)))
         })
         .await?;
-    let Some((token, user)) = found else { return Ok(Caller::nobody()) };
-    let given: Vec<Scope> = token.scopes.iter().filter_map(|s| Scope::parse(s).ok()).collect();
-    let held = Role::held_by(user.name.as_str(), user.admin);
-    let members = members_named(app, &[&ScopeSet::resolve(&given, user.name.as_str()), &held]).await?;
-    let scopes = ScopeSet::for_token(&given, user.name.as_str(), &held, &|g, u| {
-        members.get(g).is_some_and(|m| m.contains(u))
-    });
-    Ok(Caller(Arc::new(Inner { user: Some(user), scopes, members, via: Via::Token(token) })))
+    let Some((token, who, client)) = found else { return Ok(Caller::nobody()) };
+    let Holding { scopes, members } = Holding::of_token(app, &token, &who, client.as_ref()).await?;
+    Ok(Caller(Arc::new(Inner { who: Some(who), scopes, members, via: Via::Token(token) })))
 }
 
 async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
@@ -281,20 +323,12 @@ async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
 
 /// The caller behind a login.
 pub async fn of_login(app: &App, login: Login) -> Result<Caller> {
-    let id = login.user_id;
-    let Some(user) = app.store.call(move |s| s.user_by_id(id)).await? else { return Ok(Caller::nobody()) };
-    let scopes = Role::held_by(user.name.as_str(), user.admin);
-    let members = members_named(app, &[&scopes]).await?;
-    Ok(Caller(Arc::new(Inner { user: Some(user), scopes, members, via: Via::Login(login) })))
-}
-
-/// The members of all groups that some filter names. Most callers name none, which costs nothing.
-pub async fn members_named(app: &App, sets: &[&ScopeSet]) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let groups: BTreeSet<String> = sets.iter().flat_map(|s| s.groups_named()).map(str::to_owned).collect();
-    if groups.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    app.store.call(move |s| s.members_of(&groups)).await
+    let owner = carrel_store::TokenOwner::User(login.user_id);
+    let groups_matter = app.roles.name_groups();
+    let found = app.store.call(move |s| Holder::find(s, owner, groups_matter)).await?;
+    let Some(who) = found else { return Ok(Caller::nobody()) };
+    let Holding { scopes, members } = Holding::of(app, &who).await?;
+    Ok(Caller(Arc::new(Inner { who: Some(who), scopes, members, via: Via::Login(login) })))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

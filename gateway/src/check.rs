@@ -53,6 +53,8 @@ pub fn run(config: Result<Config, Fatal>) -> ExitCode {
     sandbox::check(&mut r, &config);
     hdfs(&mut r, &config);
     network(&mut r, &config);
+    services(&mut r, &config);
+    classic(&mut r, &config);
     if r.failed { ExitCode::from(69) } else { ExitCode::SUCCESS }
 }
 
@@ -174,6 +176,37 @@ fn hdfs(r: &mut Report, config: &Config) {
     match broker::look(config) {
         Ok(said) => r.good("hdfs", &said),
         Err(e) => r.bad("hdfs", &e.message, "see [hdfs] in carrel.toml and docs/broker.md"),
+    }
+}
+
+/// Whether the services' tokens can be read.
+fn services(r: &mut Report, config: &Config) {
+    if config.services.is_empty() {
+        return;
+    }
+    match crate::services::configured::services(config) {
+        Ok(all) => {
+            let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).collect();
+            r.good("services", &names.join(", "));
+        }
+        Err(e) => r.bad("services", &e, "see [[service]] in carrel.toml; as root it reads files of root"),
+    }
+}
+
+/// Whether there is what classic servers run.
+fn classic(r: &mut Report, config: &Config) {
+    if !config.classic.enabled {
+        return;
+    }
+    let program = config.classic.environment(&config.prefix()).join("bin/jupyterhub-singleuser");
+    let there = fs::metadata(&program).is_ok_and(|m| m.permissions().mode() & 0o111 != 0);
+    let shown = program.display().to_string();
+    if there {
+        r.good("classic servers", &shown);
+    } else {
+        let fix =
+            "run `make install`, or set classic.environment to an environment with jupyterhub and jupyterlab";
+        r.bad("classic servers", &format!("{shown} is not there"), fix);
     }
 }
 

@@ -287,6 +287,8 @@ impl Words for carrel_spawnd::JailInfo {
             carrel_spawnd::Profile::Kernel if self.proxy => "kernel+proxy",
             carrel_spawnd::Profile::Kernel => "kernel",
             carrel_spawnd::Profile::Desk => "desk",
+            carrel_spawnd::Profile::Classic => "classic",
+            carrel_spawnd::Profile::Service => "service",
         }
     }
     fn kernelspec_word(&self) -> String {

@@ -3,10 +3,13 @@
 //! [`keys`] lists every key with its default and its explanation; the commented template, `docs/config.md` and the search for unknown keys
 //! come from that one list. [`Config::load`] gives values that hold: ranges are checked, sizes are bytes, paths are absolute.
 
+pub mod classic;
 pub mod hdfs;
 pub mod keys;
 pub mod limits;
 pub mod network;
+pub mod roles;
+pub mod services;
 pub mod text;
 
 use limits::{LimitRule, Limits};
@@ -85,6 +88,9 @@ pub struct Config {
     /// `[[limit]]`
     #[serde(default, rename = "limit")]
     pub limit_rules: Vec<LimitRule>,
+    /// `[classic]`
+    #[serde(default)]
+    pub classic: classic::ClassicSettings,
     /// `[hdfs]`
     #[serde(default)]
     pub hdfs: hdfs::HdfsSettings,
@@ -97,6 +103,12 @@ pub struct Config {
     /// `[[profile]]`
     #[serde(default, rename = "profile")]
     pub profiles: Vec<network::ProfileSettings>,
+    /// `[[role]]`
+    #[serde(default, rename = "role")]
+    pub role_settings: Vec<roles::RoleSettings>,
+    /// `[[service]]`
+    #[serde(default, rename = "service")]
+    pub services: Vec<services::ServiceSettings>,
     /// `[engine]`, handed to the engine, which checks the values.
     #[serde(default)]
     pub engine: toml::Table,
@@ -231,11 +243,19 @@ pub struct HubSettings {
     pub page_max: usize,
     /// Where `/user/{name}/` leads.
     pub default_path: String,
+    /// Hosts, beside this machine, on which services made through the API may lie.
+    pub service_hosts: Vec<String>,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self { named_servers: 3, page_default: 50, page_max: 200, default_path: "lab".into() }
+        Self {
+            named_servers: 3,
+            page_default: 50,
+            page_max: 200,
+            default_path: "lab".into(),
+            service_hosts: Vec::new(),
+        }
     }
 }
 
@@ -318,10 +338,13 @@ impl Config {
             sandbox: SandboxSettings::default(),
             limits: Limits::default(),
             limit_rules: Vec::new(),
+            classic: classic::ClassicSettings::default(),
             hdfs: hdfs::HdfsSettings::default(),
             network: network::NetworkSettings::default(),
             allow: Vec::new(),
             profiles: Vec::new(),
+            role_settings: Vec::new(),
+            services: Vec::new(),
             engine: toml::Table::new(),
             catalogs: Vec::new(),
             datasets: Vec::new(),
@@ -365,7 +388,10 @@ impl Config {
         between("sandbox.uid_base", self.sandbox.uid_base.into(), 10_000, 4_000_000_000)?;
         between("sandbox.uid_count", self.sandbox.uid_count.into(), 1, 100_000_000)?;
         between("sandbox.max_jails", len(self.sandbox.max_jails), 1, 100_000)?;
+        roles::roles(&self.role_settings)?;
+        crate::services::configured::check(self)?;
         limits::check(&self.limits, &self.limit_rules)?;
+        self.classic.check()?;
         self.hdfs.check()?;
         network::check(&self.network, &self.allow, &self.profiles, &self.sandbox.devices)?;
         if self.gateway.user.is_empty() || matches!(self.gateway.user.as_str(), "root" | "0") {
@@ -399,6 +425,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// All roles: the default ones and the configured.
+    pub fn roles(&self) -> carrel_hub::Roles {
+        // checked when the file was read
+        roles::roles(&self.role_settings).unwrap_or_default()
     }
 
     /// Where programs and assets lie.

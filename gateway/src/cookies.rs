@@ -5,6 +5,7 @@
 //! | `jupyterhub-hub-login` | `/hub/` | who is signed in: a random secret, looked up by its digest |
 //! | `jupyterhub-session-id` | `/` | which login this browser belongs to |
 //! | `jupyterhub-user-{u}` | `/user/{u}/` | the same login, for that user's pages: a login's number, signed |
+//! | `carrel-door` | `/user/{u}/` | the same for a classic server, which has the cookie above for itself; never passed on to it |
 //! | `_xsrf` | `/hub/` and `/user/{u}/` | form token: a random part, signed together with the login and the path |
 
 use base64::Engine;
@@ -22,6 +23,8 @@ pub const LOGIN: &str = "jupyterhub-hub-login";
 pub const SESSION: &str = "jupyterhub-session-id";
 /// The form token's cookie.
 pub const XSRF: &str = "_xsrf";
+/// Says to the gateway that a browser may enter a user's classic server.
+pub const DOOR: &str = "carrel-door";
 /// Where the Hub's cookies hold.
 pub const HUB_PATH: &str = "/hub/";
 
@@ -67,6 +70,23 @@ impl Keys {
         let (login, mac) = value.split_once('.')?;
         let ours = self.sign(&["user", login, user.as_str()]);
         if same(mac, &ours) { login.parse().ok() } else { None }
+    }
+
+    /// The value of [`DOOR`] for a user's servers.
+    pub fn door_cookie(&self, login: i64, user: &UserName) -> String {
+        format!("{login}.{}", self.sign(&["door", &login.to_string(), user.as_str()]))
+    }
+
+    /// The login behind a [`DOOR`] cookie, if we made it.
+    pub fn read_door_cookie(&self, value: &str, user: &UserName) -> Option<i64> {
+        let (login, mac) = value.split_once('.')?;
+        let ours = self.sign(&["door", login, user.as_str()]);
+        if same(mac, &ours) { login.parse().ok() } else { None }
+    }
+
+    /// The API token of a service that we start: the same after every restart, so that one which outlived us keeps its own.
+    pub fn service_token(&self, name: &str) -> String {
+        self.sign(&["service", name])
     }
 
     fn sign(&self, parts: &[&str]) -> String {
@@ -183,6 +203,10 @@ mod tests {
         let c = k.user_cookie(7, &ada());
         assert_eq!(k.read_user_cookie(&c, &ada()), Some(7));
         assert_eq!(k.read_user_cookie(&c, &UserName::parse("bob").unwrap()), None);
+        // one is no good in the other's place
+        let d = k.door_cookie(7, &ada());
+        assert_eq!((k.read_door_cookie(&d, &ada()), k.read_door_cookie(&c, &ada())), (Some(7), None));
+        assert_eq!(k.read_user_cookie(&d, &ada()), None);
         assert_eq!(k.read_user_cookie(&c.replacen('7', "8", 1), &ada()), None);
         assert_eq!(Keys::new([2; 32]).read_user_cookie(&c, &ada()), None);
     }

@@ -288,7 +288,14 @@ fn reason(problem: &Problem) -> &'static str {
     problem.status.canonical_reason().unwrap_or("Error")
 }
 
+/// Marks an answer of another program, which is passed on as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreign;
+
 fn is_bare(response: &Response) -> bool {
+    if response.extensions().get::<Foreign>().is_some() {
+        return false;
+    }
     let refused = response.status().is_client_error() || response.status().is_server_error();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     refused && (kind.is_empty() || kind.starts_with("text/plain"))
@@ -335,6 +342,19 @@ mod tests {
             let (status, _, body) = check(shape, Error::internal("secret path /x")).await;
             assert_eq!(status, 500);
             assert!(!body.contains("secret") && body.contains("reference"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_program_said_stays_as_it_is() {
+        let id = RequestId::of(&http::Extensions::new());
+        for (foreign, want) in [(true, "teapot"), (false, "404")] {
+            let mut said = (StatusCode::NOT_FOUND, "teapot").into_response();
+            if foreign {
+                said.extensions_mut().insert(Foreign);
+            }
+            let bytes = write(Shape::Page, &id, "/", said).into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&bytes).contains(want));
         }
     }
 

@@ -31,9 +31,7 @@ pub struct Peer(pub SocketAddr);
 
 /// The service. `inside` is what lies below a user's server, without prefix; `assets` are files that all users share, open to anybody.
 pub fn router(app: &App, inside: Router<App>, assets: Router<App>) -> Router {
-    let hub_api = api::routes().router.layer(from_fn_with_state(app.clone(), api_caller));
-    let hub_api = hub_api.merge(api::open_routes().router).layer(from_fn(api_headers));
-    let hub_api = hub_api.layer(from_fn(|r, n| shape(Shape::Hub, r, n)));
+    let hub_api = hub_api(app);
     let pages = pages::routes().router.layer(from_fn_with_state(app.clone(), page_caller));
     let pages = pages.layer(from_fn(|r, n| shape(Shape::Page, r, n)));
     let missing = Router::new()
@@ -47,6 +45,24 @@ pub fn router(app: &App, inside: Router<App>, assets: Router<App>) -> Router {
         .fallback_service(missing)
         .layer(from_fn_with_state(app.clone(), outermost))
         .with_state(app.clone())
+}
+
+/// The Hub's API and nothing else: what servers in jails may reach.
+pub fn hub_alone(app: &App) -> Router {
+    let missing = Router::new()
+        .fallback(async || Error::NotFound("only the Hub's API is here".into()))
+        .layer(from_fn(|r, n| shape(Shape::Hub, r, n)));
+    Router::new()
+        .merge(hub_api(app))
+        .fallback_service(missing)
+        .layer(from_fn_with_state(app.clone(), outermost))
+        .with_state(app.clone())
+}
+
+fn hub_api(app: &App) -> Router<App> {
+    let hub_api = api::routes().router.layer(from_fn_with_state(app.clone(), api_caller));
+    let hub_api = hub_api.merge(api::open_routes().router).layer(from_fn(api_headers));
+    hub_api.layer(from_fn(|r, n| shape(Shape::Hub, r, n)))
 }
 
 /// A router that knows its routes, so that a test can demand a line in the permission table for each.
@@ -144,7 +160,7 @@ async fn page_caller(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 async fn with_caller(caller: caller::Caller, mut request: Request, next: Next) -> Response {
-    let who = caller.user().map(|u| Who(u.name.to_string()));
+    let who = caller.name().map(Who);
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
     if let Some(who) = who {

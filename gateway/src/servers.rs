@@ -1,10 +1,14 @@
 //! The users' servers: one table, one owner, moved on by [`carrel_hub::server::step`].
 //!
 //! A server in Carrel is a state, not a process: starting one writes a row, and its user's desk and kernels come on demand. So a start takes
-//! about a millisecond. A stop ends the server's kernels, and the user's desk with the last of the user's servers.
+//! about a millisecond. A stop ends the server's kernels, and the user's desk with the last of the user's servers. A classic server
+//! (`user_options` with `"profile": "classic"`) is a process: [`whole`] has what differs.
+
+mod whole;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::jailed::classic::{self, Classic};
 use crate::kernels::Kernels;
 use crate::metrics::Metrics;
 use crate::spawnd::SpawndHandle;
@@ -30,18 +34,23 @@ struct Inner {
     store: StoreHandle,
     spawnd: SpawndHandle,
     kernels: Kernels,
+    classic: Classic,
     clock: Clock,
     metrics: Metrics,
+    /// Why servers did not start, or ended by themselves; until they are started again.
+    failures: Mutex<HashMap<Key, String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     state: ServerState,
+    /// Whether it is a whole server in a jail.
+    classic: bool,
     /// Activity that is not in the store yet.
     touched: Option<OffsetDateTime>,
 }
 
-const STOPPED: Entry = Entry { state: ServerState::Stopped, touched: None };
+const STOPPED: Entry = Entry { state: ServerState::Stopped, classic: false, touched: None };
 
 impl std::fmt::Debug for ServersHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,10 +64,12 @@ impl ServersHandle {
         store: StoreHandle,
         spawnd: SpawndHandle,
         kernels: Kernels,
+        classic: Classic,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Inner { table: Mutex::default(), store, spawnd, kernels, clock, metrics }))
+        let (table, failures) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { table, store, spawnd, kernels, classic, clock, metrics, failures }))
     }
 
     /// Takes over what ran before a restart.
@@ -67,7 +78,9 @@ impl ServersHandle {
         let mut table = self.lock();
         for row in rows {
             let state = row.started.map_or(ServerState::Stopped, |started| ServerState::Ready { started });
-            table.insert((row.user_id, row.name), Entry { state, touched: None });
+            // An option that is wrong by now started nothing of the kind.
+            let classic = classic::is_wanted(&row.options).unwrap_or(false);
+            table.insert((row.user_id, row.name), Entry { state, classic, touched: None });
         }
         Ok(())
     }
@@ -102,24 +115,22 @@ impl ServersHandle {
         Ok(())
     }
 
-    /// Starts a server. `change` replaces what its user asked for before.
+    /// Starts a server. `change` replaces what its user asked for before. A classic one is still starting when this returns.
     pub async fn start(&self, user: &User, name: &ServerName, change: Change) -> Result<()> {
         let begun = Instant::now();
         let now = self.0.clock.now();
-        self.step(user, name, Event::Start)?;
         let (id, wanted) = (user.id, name.clone());
-        let written = self
-            .0
-            .store
-            .call(move |s| {
-                let mut row =
-                    s.server(id, &wanted)?.unwrap_or_else(|| Change::default().row(id, &wanted, now));
-                change.apply(&mut row);
-                row.started = Some(now);
-                row.last_activity = Some(now);
-                s.put_server(&row)
-            })
-            .await;
+        let found = self.0.store.call(move |s| s.server(id, &wanted)).await?;
+        let mut row = found.unwrap_or_else(|| Change::default().row(id, name, now));
+        change.apply(&mut row);
+        row.last_activity = Some(now);
+        if classic::is_wanted(&row.options)? {
+            self.0.classic.admit(user).await?;
+            return self.start_whole(user, row).await;
+        }
+        self.begin(user, name, false)?;
+        row.started = Some(now);
+        let written = self.0.store.call(move |s| s.put_server(&row)).await;
         let event = match &written {
             Ok(()) => Event::Started,
             Err(e) => Event::StartFailed(e.to_string()),
@@ -164,6 +175,9 @@ impl ServersHandle {
     }
 
     async fn end_jails(&self, user: &User, name: &ServerName) -> Result<()> {
+        if self.is_classic(user.id, name) {
+            self.0.classic.finish(user, name).await?;
+        }
         self.0.kernels.stop_user(&user.name, Some(name)).await?;
         let others =
             self.lock().iter().any(|((id, n), e)| *id == user.id && n != name && e.state.is_active());
@@ -248,6 +262,16 @@ impl ServersHandle {
                 })
             })
             .await
+    }
+
+    /// The first step of a start.
+    fn begin(&self, user: &User, name: &ServerName, classic: bool) -> Result<()> {
+        self.step(user, name, Event::Start)?;
+        if let Some(entry) = self.lock().get_mut(&(user.id, name.clone())) {
+            entry.classic = classic;
+        }
+        self.failures().remove(&(user.id, name.clone()));
+        Ok(())
     }
 
     fn step(&self, user: &User, name: &ServerName, event: Event) -> Result<()> {

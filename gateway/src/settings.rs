@@ -4,7 +4,7 @@ use crate::config::{Config, limits, network};
 use crate::start::Fatal;
 use carrel_hub::UserName;
 use carrel_spawnd::settings::{Interrupt, Kernelspec};
-use carrel_spawnd::{AideSettings, KernelProfile, Programs, Settings, SpecId};
+use carrel_spawnd::{AideSettings, KernelProfile, Programs, ServerSpec, Settings, SpecId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,6 +65,8 @@ pub fn spawnd(
     settings.uid_count = config.sandbox.uid_count;
     settings.max_jails = config.sandbox.max_jails;
     settings.kernelspecs = kernelspecs(&prefix);
+    settings.services = crate::services::managed::programs(config);
+    settings.classic = config.classic.enabled.then(|| classic(config));
     settings.datasets = datasets(config);
     settings.engine_config = Some(engine_config_path(config));
     settings.broker = broker.map(|id| AideSettings {
@@ -152,6 +154,22 @@ fn own_paths(prefix: &Path, program: &str) -> Vec<PathBuf> {
     match program.parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent) {
         Some(environment) if environment.join("pyvenv.cfg").is_file() => vec![environment.to_owned()],
         _ => vec![program.to_owned()],
+    }
+}
+
+/// Where a classic server listens on its own loopback.
+pub const CLASSIC_PORT: u16 = 8888;
+
+fn classic(config: &Config) -> ServerSpec {
+    let environment = config.classic.environment(&config.prefix());
+    let bin = environment.join("bin");
+    let argv = std::iter::once(bin.join("jupyterhub-singleuser").to_string_lossy().into_owned());
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
+    ServerSpec {
+        argv: argv.chain(config.classic.arguments.iter().cloned()).collect(),
+        env: BTreeMap::from([("PATH".to_owned(), path)]),
+        paths: std::iter::once(environment).chain(config.classic.paths.iter().cloned()).collect(),
+        port: Some(CLASSIC_PORT),
     }
 }
 

@@ -47,6 +47,11 @@ impl SpawndHandle {
         self.ask(|c| c.quick.list()).await
     }
 
+    /// Where what runs in a server's jail speaks to the gateway: a listening socket.
+    pub async fn listener(&self, id: JailId) -> Result<OwnedFd> {
+        self.ask(move |c| c.quick.listener(id)).await
+    }
+
     /// Ends a jail; returns when nothing of it is left.
     pub async fn stop(&self, id: JailId) -> Result<()> {
         self.ask(move |c| c.patient.stop(id)).await

@@ -21,7 +21,7 @@ use crate::store::StoreHandle;
 use crate::{accounts, telemetry};
 use carrel_hub::UserName;
 use carrel_spawnd::{Client, Settings, ShutdownJails};
-use carrel_store::Store;
+use carrel_store::{NewService, Store};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,11 +77,13 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
     let lock = lock::take(&config)?;
     let lab = crate::server::load_lab(&config)
         .map_err(|e| Fatal::unavailable(format!("JupyterLab: {}", chain(&e))))?;
+    let services = crate::services::configured::services(&config).map_err(Fatal::usage)?;
     let socket = spawnd(&config, &runtime, me)?;
     if let Err(error) = carrel_spawnd::priority::serve_first() {
         tracing::debug!(%error, "the gateway has no higher priority than others");
     }
-    let done = privileges::drop(me).and_then(|()| serve_dropped(config, lab, &socket, &lock, begun));
+    let done =
+        privileges::drop(me).and_then(|()| serve_dropped(config, services, lab, &socket, &lock, begun));
     if done.is_err() {
         // a start that failed leaves nothing behind, unless kernels of an earlier one live there
         let _ = Client::connect(&socket).and_then(|c| c.shutdown(ShutdownJails::KeepIfAny));
@@ -92,6 +94,7 @@ pub fn serve(config: Config) -> Result<ExitCode, Fatal> {
 /// The rest of the start, as an ordinary user.
 fn serve_dropped(
     config: Config,
+    mut services: Vec<NewService>,
     lab: Arc<carrel_web::lab::Lab>,
     socket: &Path,
     lock: &lock::Lock,
@@ -100,6 +103,8 @@ fn serve_dropped(
     let keys = folders::keys(&config)?;
     let mut store = Store::open(&config.database())?;
     let first = first_users(&mut store, &config)?;
+    crate::services::managed::complete(&config, &keys, &mut services).map_err(Fatal::usage)?;
+    store.set_configured_services(&services, Clock::system().now())?;
     let listener = listen::bind(&config)?;
     let url = listen::url(&listener, &config)?;
     lock.announce(&url)?;
@@ -145,7 +150,9 @@ fn spawnd(config: &Config, runtime: &Path, me: Identity) -> Result<PathBuf, Fata
             );
             return Ok(socket);
         }
-        if client.list().is_ok_and(|jails| !jails.is_empty()) {
+        // Services are ours to end and to start again.
+        let held = |jail: &carrel_spawnd::JailInfo| jail.profile != carrel_spawnd::Profile::Service;
+        if client.list().is_ok_and(|jails| jails.iter().any(held)) {
             tracing::warn!(
                 "sandbox settings have changed; kernels of the old settings still run, so they take effect after `carrel stop`"
             );
@@ -228,6 +235,7 @@ async fn run(
     let drain = Duration::from_secs(config.gateway.drain_seconds);
     let app = App::new(config, store, spawnd, keys, Clock::system());
     app.servers.load().await.map_err(Fatal::internal)?;
+    app.jailed.serve_hub(crate::http::hub_alone(&app));
     let listener = listen::into_async(listener).map_err(Fatal::internal)?;
     let assets = crate::server::shared_assets(lab.clone());
     let service = crate::http::router(&app, crate::server::router(lab), assets);
@@ -258,6 +266,7 @@ async fn run(
     }
     serving.abort();
     app.kernels.shutdown().await;
+    app.managed.shutdown().await;
     if let Err(e) = app.servers.flush().await {
         tracing::warn!(error = %e, "the last activity was not saved");
     }
@@ -272,9 +281,16 @@ fn adopt(app: &App) -> tokio::sync::oneshot::Receiver<()> {
     app.clone().lifecycle.spawn(async move {
         // Until it is known which kernels live, their routes answer 503: a 404 would make a browser give up a living kernel.
         loop {
-            match app.kernels.adopt().await {
+            let found = async {
+                app.servers.adopt().await?;
+                app.kernels.adopt().await
+            };
+            match found.await {
                 Ok(_) => {
                     app.lifecycle.set_ready();
+                    if let Err(error) = app.managed.run().await {
+                        tracing::error!(%error, "the services with a command are not started");
+                    }
                     // Nobody waits any more if it took long.
                     let _ = done.send(());
                     return;
@@ -302,7 +318,12 @@ fn housekeeping(app: &App) {
             }
             let now = app.clock.now();
             let cleaned = app.store.call(move |s| s.delete_expired(now)).await.map(|_| ());
-            if let Err(e) = app.servers.flush().await.and(cleaned) {
+            let culled = match app.config.classic.idle_seconds {
+                0 => Ok(()),
+                _ if !app.lifecycle.is_ready() => Ok(()),
+                idle => app.servers.cull(idle).await,
+            };
+            if let Err(e) = app.servers.flush().await.and(cleaned).and(culled) {
                 tracing::warn!(error = %e, "housekeeping");
             }
         }

@@ -9,6 +9,7 @@ use crate::cookies;
 use crate::error::{Error, Result, Shape};
 use crate::http::Peer;
 use crate::http::Who;
+use crate::jailed::forward::Visit;
 use crate::telemetry::RequestId;
 use axum::Router;
 use axum::body::Body;
@@ -80,19 +81,26 @@ struct Address {
 }
 
 async fn enter(app: &App, inside: Router, request: Request) -> Response {
-    if request.method() == Method::OPTIONS {
-        return crate::server::preflight().await;
-    }
     let here = request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     let id = RequestId::of(request.extensions());
     let raw = request.uri().path().to_owned();
     // decided before anything can fail, so that even failures have the right shape
-    let api = is_api(&raw, &request);
-    let result = admit(app, request).await;
+    let wanted = if is_api(&raw, &request) { Shape::Jupyter } else { Shape::Page };
+    let located = match address(app, &raw).await {
+        Ok((Some(address), Some(user))) if whole(app, &user, &address) => {
+            let done = pass(app, &user, &address, request).await;
+            return crate::error::write(wanted, &id, &here, done.unwrap_or_else(IntoResponse::into_response));
+        }
+        Ok(located) => located,
+        Err(e) => return crate::error::write(wanted, &id, &here, e.into_response()),
+    };
+    if request.method() == Method::OPTIONS {
+        return crate::server::preflight().await;
+    }
+    let result = admit(app, located, request).await;
     let answer = match result {
         Ok(Admitted::Go(request)) => {
-            let who =
-                request.extensions().get::<Caller>().and_then(Caller::user).map(|u| Who(u.name.to_string()));
+            let who = request.extensions().get::<Caller>().and_then(Caller::name).map(Who);
             match inside.oneshot(request).await {
                 Ok(mut response) => {
                     if let Some(who) = who {
@@ -106,8 +114,59 @@ async fn enter(app: &App, inside: Router, request: Request) -> Response {
         Ok(Admitted::Elsewhere(to)) => to,
         Err(e) => e.into_response(),
     };
-    let wanted = if api { Shape::Jupyter } else { Shape::Page };
     crate::error::write(wanted, &id, &here, answer)
+}
+
+/// Whether this is a running classic server, which answers for itself.
+fn whole(app: &App, user: &User, address: &Address) -> bool {
+    app.servers.is_classic(user.id, &address.server) && app.servers.state(user.id, &address.server).is_ready()
+}
+
+/// Hands a request to a classic server, as it came.
+async fn pass(app: &App, user: &User, address: &Address, request: Request) -> Result<Response> {
+    let running = match app.classic.find(user, &address.server)? {
+        Some(running) => running,
+        None if !app.lifecycle.is_ready() => return Err(Error::NotReady("starting up, try again".into())),
+        None => {
+            return Err(Error::NotRunning {
+                user: user.name.to_string(),
+                server: address.server.to_string(),
+            });
+        }
+    };
+    let caller = caller::of_classic(app, request.headers(), &address.user).await?;
+    let known = caller.has("access:servers", Target::Server(address.user.as_str(), address.server.as_str()));
+    if known {
+        app.servers.touch(user.id, &address.server, app.clock.now());
+    }
+    let visit = Visit {
+        base: address.base.clone(),
+        known,
+        https: app.config.gateway.https,
+        ours: our_cookies(app, request.headers(), &address.user),
+    };
+    let mut response = app.jailed.forwarder().pass(&running.id, &visit, &app.lifecycle, request).await?;
+    if let Some(user) = caller.user() {
+        response.extensions_mut().insert(Who(user.name.to_string()));
+    }
+    Ok(response)
+}
+
+/// The cookies that we made for a user's pages: nothing for a server that runs the user's code.
+fn our_cookies(app: &App, headers: &http::HeaderMap, user: &UserName) -> Vec<String> {
+    let (door, own) = (cookies::DOOR, cookies::user_cookie_name(user));
+    let made = |name: &str, value: &str| {
+        name == door || (name == own && app.keys.read_user_cookie(value, user).is_some())
+    };
+    let pairs = headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    let ours = pairs
+        .map(str::trim)
+        .filter(|pair| pair.split_once('=').is_some_and(|(name, value)| made(name, value.trim_matches('"'))));
+    ours.map(str::to_owned).collect()
 }
 
 enum Admitted {
@@ -115,10 +174,10 @@ enum Admitted {
     Elsewhere(Response),
 }
 
-async fn admit(app: &App, request: Request) -> Result<Admitted> {
+async fn admit(app: &App, located: (Option<Address>, Option<User>), request: Request) -> Result<Admitted> {
     let (mut parts, body) = request.into_parts();
     let api = is_api(parts.uri.path(), &parts);
-    let (address, user) = address(app, parts.uri.path()).await?;
+    let (address, user) = located;
     let Some(address) = address else {
         // "/user/ada" without its slash
         let to = format!("{}/{}", parts.uri.path(), query(&parts.uri));
@@ -134,7 +193,7 @@ async fn admit(app: &App, request: Request) -> Result<Admitted> {
 
     // jupyter_server tells its version to anybody
     let open = parts.method == Method::GET && matches!(address.rest.as_str(), "/api" | "/api/");
-    if caller.user().is_none() && !open {
+    if !caller.is_known() && !open {
         if api {
             return Err(Error::Forbidden("Forbidden".into()));
         }

@@ -1,4 +1,4 @@
-//! User, server and group names: parsed once at the edge, well formed ever after.
+//! User, server, group and service names: parsed once at the edge, well formed ever after.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -31,6 +31,11 @@ pub enum NameError {
         "server name {0:?} must be lower-case letters, digits and inner hyphens, beginning with a letter or digit"
     )]
     NotASlug(String),
+    /// A service name that would not stay as it is in an address.
+    #[error(
+        "service name {0:?} must be letters, digits, dots, hyphens and underscores, beginning with a letter or digit"
+    )]
+    NotAService(String),
 }
 
 /// A user's name in its normal form (lower case), as JupyterHub keeps it.
@@ -132,6 +137,37 @@ impl GroupName {
     }
 }
 
+/// A service's name: part of addresses and of the id of its OAuth client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// Checks a service's name. Case is kept.
+    pub fn parse(raw: &str) -> Result<Self, NameError> {
+        if raw.is_empty() {
+            return Err(NameError::Empty("service"));
+        }
+        if raw.len() > MAX_SERVER_NAME {
+            return Err(NameError::TooLong("service", MAX_SERVER_NAME));
+        }
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if !raw.bytes().all(inner) || !raw.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(NameError::NotAService(raw.to_owned()));
+        }
+        Ok(Self(raw.to_owned()))
+    }
+
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where its pages are.
+    pub fn prefix(&self) -> String {
+        format!("/services/{}/", self.0)
+    }
+}
+
 fn check_text(what: &'static str, name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty(what));
@@ -170,7 +206,7 @@ macro_rules! display_as_str {
         }
     )*};
 }
-display_as_str!(UserName, ServerName, GroupName);
+display_as_str!(UserName, ServerName, GroupName, ServiceName);
 
 #[cfg(test)]
 mod tests {
@@ -219,6 +255,16 @@ mod tests {
             assert!(ServerName::parse(bad).is_err(), "{bad:?}");
         }
         assert!(ServerName::parse(&"a".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn service_names_stay_as_they_are_in_an_address() {
+        for good in ["a", "static-svc", "Grader_2.0"] {
+            assert_eq!(ServiceName::parse(good).unwrap().prefix(), format!("/services/{good}/"));
+        }
+        for bad in ["", "-a", ".", "..", "a/b", "a b", "é", "a%2f", &"a".repeat(64)] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     proptest! {

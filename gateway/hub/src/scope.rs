@@ -4,61 +4,15 @@
 //! in the end: metascopes resolved, contained scopes added, every name with its [`Reach`]. A scope without filter reaches everything;
 //! filters of one name add up.
 
+mod table;
+mod whose;
+
+pub use whose::{Issuer, Owner, Whose};
+
 use crate::role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-/// Every scope with those directly contained in it.
-const TABLE: &[(&str, &[&str])] = &[
-    ("no_scope", &[]),
-    ("self", &[]),
-    ("inherit", &[]),
-    ("admin-ui", &[]),
-    ("admin:users", &["admin:auth_state", "users", "read:roles:users", "delete:users"]),
-    ("admin:auth_state", &[]),
-    ("users", &["read:users", "list:users", "users:activity"]),
-    ("delete:users", &[]),
-    ("list:users", &["read:users:name"]),
-    ("read:users", &["read:users:name", "read:users:groups", "read:users:activity"]),
-    ("read:users:name", &[]),
-    ("read:users:groups", &[]),
-    ("read:users:activity", &[]),
-    ("read:roles", &["read:roles:users", "read:roles:services", "read:roles:groups"]),
-    ("read:roles:users", &[]),
-    ("read:roles:services", &[]),
-    ("read:roles:groups", &[]),
-    ("users:activity", &["read:users:activity"]),
-    ("admin:servers", &["admin:server_state", "servers"]),
-    ("admin:server_state", &[]),
-    ("servers", &["read:servers", "start:servers", "delete:servers"]),
-    ("read:servers", &["read:users:name"]),
-    ("start:servers", &[]),
-    ("delete:servers", &[]),
-    ("tokens", &["read:tokens"]),
-    ("read:tokens", &[]),
-    ("admin:groups", &["groups", "read:roles:groups", "delete:groups"]),
-    ("groups", &["read:groups", "list:groups"]),
-    ("list:groups", &["read:groups:name"]),
-    ("read:groups", &["read:groups:name"]),
-    ("read:groups:name", &[]),
-    ("delete:groups", &[]),
-    ("admin:services", &["list:services", "read:services", "read:roles:services"]),
-    ("list:services", &["read:services:name"]),
-    ("read:services", &["read:services:name"]),
-    ("read:services:name", &[]),
-    ("read:hub", &[]),
-    ("access:servers", &[]),
-    ("access:services", &[]),
-    ("proxy", &[]),
-    ("shutdown", &[]),
-    ("read:metrics", &[]),
-    ("shares", &["access:servers", "read:shares", "users:shares", "groups:shares"]),
-    ("read:shares", &[]),
-    ("users:shares", &["read:users:shares"]),
-    ("read:users:shares", &[]),
-    ("groups:shares", &["read:groups:shares"]),
-    ("read:groups:shares", &[]),
-];
+use table::TABLE;
 
 /// Why a scope was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +94,16 @@ impl Scope {
         Ok(Self { name, written })
     }
 
+    /// What it lets its holder do, for a person who is asked.
+    pub fn describe(&self) -> &'static str {
+        TABLE.iter().find(|row| row.0 == self.name).map_or("", |row| row.2)
+    }
+
+    /// To whom or what it is limited, as written; nothing where it reaches everything.
+    pub fn filter(&self) -> Option<String> {
+        self.to_string().split_once('!').map(|(_, filter)| filter.to_owned())
+    }
+
     /// Whether this is the metascope `inherit`.
     pub fn is_inherit(&self) -> bool {
         self.name == "inherit"
@@ -217,37 +181,52 @@ pub struct ScopeSet {
 }
 
 impl ScopeSet {
-    /// Resolves written scopes for the user `owner`: metascope `self`, bare filters, contained scopes. `inherit` adds nothing here;
-    /// whoever resolves a token replaces it by the owner's set.
-    pub fn resolve(scopes: &[Scope], owner: &str) -> Self {
+    /// Resolves written scopes: metascope `self`, bare filters, contained scopes. A bare filter that means nothing here (`!user` of a
+    /// service, `!server` of a token that no server's client asked for) reaches nothing. `inherit` adds nothing here; whoever resolves a
+    /// token replaces it by the owner's set.
+    pub fn resolve(scopes: &[Scope], whose: Whose<'_>) -> Self {
         let mut set = Self::default();
         for scope in scopes {
-            match (scope.name, &scope.written) {
+            let filter = match (scope.name, &scope.written) {
+                ("inherit" | "no_scope", _) => continue,
                 ("self", _) => {
-                    for name in role::SELF {
-                        set.add_with_contained(name, Some(Filter::User(owner.to_owned())));
+                    if let Some(own) = whose.user() {
+                        role::SELF.iter().for_each(|name| set.add_with_contained(name, Some(own.clone())));
                     }
+                    continue;
                 }
-                ("inherit" | "no_scope", _) => {}
-                (name, Written::None) => set.add_with_contained(name, None),
-                (name, Written::Owner) => set.add_with_contained(name, Some(Filter::User(owner.to_owned()))),
-                // a user's token was issued by no server and no service: these reach nothing
-                (_, Written::OwnServer | Written::OwnService) => {}
-                (name, Written::Given(filter)) => set.add_with_contained(name, Some(filter.clone())),
+                (_, Written::None) => {
+                    set.add_with_contained(scope.name, None);
+                    continue;
+                }
+                (_, Written::Given(filter)) => Some(filter.clone()),
+                (_, Written::Owner) => whose.user(),
+                (_, Written::OwnServer) => whose.server(),
+                (_, Written::OwnService) => whose.service(),
+            };
+            if let Some(filter) = filter {
+                set.add_with_contained(scope.name, Some(filter));
             }
         }
         set
     }
 
-    /// What a user's token may do: what it was given, as far as the owner still holds it, and always who the owner is.
-    pub fn for_token(given: &[Scope], owner: &str, held: &Self, member: Member<'_>) -> Self {
+    /// What a token may do: what it was given, as far as the owner still holds it, and always who the owner is.
+    pub fn for_token(given: &[Scope], whose: Whose<'_>, held: &Self, member: Member<'_>) -> Self {
         let mut set = if given.iter().any(Scope::is_inherit) {
             held.clone()
         } else {
-            Self::resolve(given, owner).intersect(held, member)
+            Self::resolve(given, whose).intersect(held, member)
         };
-        for name in ["read:users:name", "read:users:groups"] {
-            set.add(name, Some(Filter::User(owner.to_owned())));
+        match whose.owner {
+            Owner::User(name) => {
+                for scope in ["read:users:name", "read:users:groups"] {
+                    set.add(scope, Some(Filter::User(name.to_owned())));
+                }
+            }
+            Owner::Service(name) => {
+                set.add("read:services:name", Some(Filter::Service(name.to_owned())));
+            }
         }
         set
     }
@@ -363,15 +342,15 @@ impl ScopeSet {
 
 /// All scopes that exist.
 pub fn all_names() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|(name, _)| *name)
+    TABLE.iter().map(|row| row.0)
 }
 
 fn known(name: &str) -> Option<&'static str> {
-    TABLE.iter().find(|(n, _)| *n == name).map(|(n, _)| *n)
+    TABLE.iter().find(|row| row.0 == name).map(|row| row.0)
 }
 
 fn contained(name: &str) -> &'static [&'static str] {
-    TABLE.iter().find(|(n, _)| *n == name).map_or(&[], |(_, inner)| inner)
+    TABLE.iter().find(|row| row.0 == name).map_or(&[], |row| row.1)
 }
 
 /// The narrower of two filters, if one lies within the other.

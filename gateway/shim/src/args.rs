@@ -15,7 +15,46 @@ The listening unix socket is descriptor 3.
   --scratch DIR        folder for messages that do not fit memory [/tmp]
   --relay PORT:SOCKET  a port of loopback that leads to a unix socket
   --memory-log BYTES   messages kept in memory [4194304]
-  --scratch-log BYTES  messages kept in the scratch file [268435456]";
+  --scratch-log BYTES  messages kept in the scratch file [268435456]
+       carrel-shim serve [options] -- ARGV...
+A whole server instead of a kernel.
+  --port PORT          where the server listens on 127.0.0.1, if it does
+  --relay PORT:SOCKET  as above, any number of times";
+
+/// The arguments of `carrel-shim serve`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerArgs {
+    pub(crate) port: Option<u16>,
+    pub(crate) relays: Vec<Relay>,
+    pub(crate) argv: Vec<String>,
+}
+
+impl ServerArgs {
+    /// Reads the arguments after `serve`; the error is for people.
+    pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut args = args.into_iter();
+        let mut parsed = Self::default();
+        while let Some(name) = args.next() {
+            if name == "--" {
+                parsed.argv = args.by_ref().collect();
+                break;
+            }
+            let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--port" => {
+                    let port = value.parse().map_err(|_| format!("--port needs a port, not {value:?}"))?;
+                    parsed.port = Some(port);
+                }
+                "--relay" => parsed.relays.push(value.parse()?),
+                _ => return Err(format!("unknown option {name:?}")),
+            }
+        }
+        if parsed.argv.is_empty() {
+            return Err("the server's command is missing after --".to_owned());
+        }
+        Ok(parsed)
+    }
+}
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Args {
@@ -106,6 +145,21 @@ mod tests {
         assert_eq!(args.argv, ["k", "-f", "{connection_file}", "--"]);
         let home = Args::parse(["--interrupt", "signal", "--cwd", "", "--", "k"].map(str::to_owned)).unwrap();
         assert_eq!(home.cwd, Path::new(""));
+    }
+
+    #[test]
+    fn a_server_has_a_port_and_relays() {
+        let parse = |line: &str| ServerArgs::parse(line.split(' ').map(str::to_owned));
+        let args = parse("--relay 8081:/run/hub/hub.sock --port 8888 -- jupyterhub-singleuser --x").unwrap();
+        assert_eq!((args.port, args.relays.len()), (Some(8888), 1));
+        assert_eq!(args.argv, ["jupyterhub-singleuser", "--x"]);
+        for (line, why) in [
+            ("--port x -- s", "needs a port"),
+            ("--port 1", "command is missing"),
+            ("--cwd a -- s", "unknown"),
+        ] {
+            assert!(parse(line).unwrap_err().contains(why), "{line}");
+        }
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Supervisor {
         let mut child = command.spawn()?;
         for stream in [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)] {
             if let Some(stream) = stream.and_then(|stream| pipe::Receiver::from_owned_fd(stream).ok()) {
-                tokio::task::spawn_local(output::pass_on(stream));
+                tokio::task::spawn_local(output::pass_on(stream, "kernel"));
             }
         }
         let pid = Pid::from_child(&child);

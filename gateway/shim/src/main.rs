@@ -1,5 +1,5 @@
-//! `carrel-shim`: pid 1 of a kernel's jail. It starts the kernel, reaps orphans, bridges the kernel's ZeroMQ sockets to one unix
-//! socket, and numbers and keeps every message until the gateway acknowledged it.
+//! `carrel-shim`: pid 1 of a kernel's jail, and of a server's ([`server`]). For a kernel it starts the process, reaps orphans, bridges its
+//! ZeroMQ sockets to one unix socket, and numbers and keeps every message until the gateway acknowledged it.
 //!
 //! One thread (and one for [`relay`], where there is one). [`kernel::Supervisor`] owns the process, [`link::Link`] the ZeroMQ connections of one process,
 //! [`connection::serve`] runs once per connection of the gateway, and [`shared::Shared`] is what they have in common.
@@ -14,6 +14,7 @@ mod memory;
 mod outbox;
 mod output;
 mod relay;
+mod server;
 mod sessions;
 mod shared;
 mod zmtp;
@@ -29,7 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 use uuid::Uuid;
 
-use args::Args;
+use args::{Args, ServerArgs};
 use connection::Context;
 use kernel::{Spec, Supervisor};
 use log::Log;
@@ -47,8 +48,15 @@ fn main() -> ExitCode {
         return fail(&why.into());
     }
     memory::stay_small();
-    let args = match Args::parse(std::env::args().skip(1)) {
-        Ok(args) => args,
+    let mut words = std::env::args().skip(1).peekable();
+    let served = words.next_if(|word| word == "serve").is_some();
+    let wanted = if served {
+        ServerArgs::parse(words).map(Wanted::Server)
+    } else {
+        Args::parse(words).map(Wanted::Kernel)
+    };
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
         Err(why) => {
             eprintln!("carrel-shim: {why}\n{}", args::USAGE);
             return ExitCode::from(EX_USAGE);
@@ -58,10 +66,19 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(why) => return fail(&why),
     };
-    match LocalSet::new().block_on(&runtime, run(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why),
-    }
+    let done = LocalSet::new().block_on(&runtime, async {
+        match wanted {
+            Wanted::Kernel(args) => run(args).await.map(|()| ExitCode::SUCCESS),
+            Wanted::Server(args) => server::run(args).await,
+        }
+    });
+    done.unwrap_or_else(|why| fail(&why))
+}
+
+/// What to run.
+enum Wanted {
+    Kernel(Args),
+    Server(ServerArgs),
 }
 
 fn fail(why: &std::io::Error) -> ExitCode {

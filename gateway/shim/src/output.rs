@@ -1,4 +1,4 @@
-//! Lines to standard error: the shim's own notes and the kernel's output, bounded in length and rate, never waiting for a reader.
+//! Lines to standard error: the shim's own notes and what the kernel or server writes, bounded in length and rate, never waiting for a reader.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -19,9 +19,9 @@ pub(crate) fn note(text: &str) {
     write_line(b"shim: ", text.as_bytes());
 }
 
-/// Passes a kernel's stream on, line by line, until it ends.
-pub(crate) async fn pass_on(mut stream: pipe::Receiver) {
-    let budget = Budget::new();
+/// Passes a kernel's or a server's stream on, line by line, until it ends.
+pub(crate) async fn pass_on(mut stream: pipe::Receiver, whose: &'static str) {
+    let budget = Budget::new(whose);
     let mut line: Vec<u8> = Vec::new();
     let mut buffer = [0; 2048];
     while let Ok(count) = stream.read(&mut buffer).await {
@@ -44,14 +44,15 @@ pub(crate) async fn pass_on(mut stream: pipe::Receiver) {
 
 /// How many lines may still pass.
 struct Budget {
+    whose: &'static str,
     tokens: Cell<u32>,
     filled: Cell<Instant>,
     left_out: Cell<u64>,
 }
 
 impl Budget {
-    fn new() -> Budget {
-        Budget { tokens: Cell::new(BURST), filled: Cell::new(Instant::now()), left_out: Cell::new(0) }
+    fn new(whose: &'static str) -> Budget {
+        Budget { whose, tokens: Cell::new(BURST), filled: Cell::new(Instant::now()), left_out: Cell::new(0) }
     }
 
     fn line(&self, line: &[u8]) {
@@ -63,9 +64,9 @@ impl Budget {
         }
         self.tokens.set(tokens - 1);
         if self.left_out.get() > 0 {
-            note(&format!("{} lines of the kernel left out", self.left_out.replace(0)));
+            note(&format!("{} lines of the {} left out", self.left_out.replace(0), self.whose));
         }
-        write_line(b"kernel: ", line);
+        write_line(format!("{}: ", self.whose).as_bytes(), line);
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(refill(0, each * 3 + Duration::from_millis(1)), (3, each * 3));
         assert_eq!(refill(BURST - 1, each * 3), (BURST, each * 3));
         assert_eq!(refill(0, Duration::from_secs(3600)), (BURST, Duration::from_secs(3600)));
-        let budget = Budget::new();
+        let budget = Budget::new("kernel");
         for _ in 0..BURST + 100 {
             budget.line(b"x");
         }

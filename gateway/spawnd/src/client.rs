@@ -111,6 +111,12 @@ impl Client {
         self.ask(&Request::Exit { id }, &[]).map(|(exited, _)| exited)
     }
 
+    /// Where what runs in a server's jail speaks to the gateway: a listening socket.
+    pub fn listener(&self, id: JailId) -> Result<OwnedFd, ClientError> {
+        let (_, mut fds) = self.ask::<Done>(&Request::Listener { id }, &[])?;
+        fds.pop().filter(|_| fds.is_empty()).ok_or(ClientError::Descriptors)
+    }
+
     /// Keeps a duplicate of a descriptor in spawnd, replacing one of the same tag.
     pub fn fd_put(&self, tag: &str, fd: impl AsFd) -> Result<(), ClientError> {
         self.ask::<Done>(&Request::FdPut { tag: tag.to_owned() }, &[fd.as_fd()]).map(|_| ())

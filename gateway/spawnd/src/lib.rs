@@ -25,4 +25,4 @@ pub use protocol::{
     ErrorCode, Exited, Hello, JailInfo, LayerName, LayerReport, LayerState, Mode, Profile, Reason, Refusal,
     Reply, Request, ShutdownJails, Start, Started, Stats,
 };
-pub use settings::{AideSettings, Kernelspec, ModePreference, Programs, Settings};
+pub use settings::{AideSettings, HUB_PORT, Kernelspec, ModePreference, Programs, ServerSpec, Settings};

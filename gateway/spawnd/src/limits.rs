@@ -71,6 +71,18 @@ impl Limits {
         Self { memory_bytes: Some(4 * GIB), pids: Some(512), ..Self::kernel() }
     }
 
+    /// Defaults for classic servers: 4 GiB and 1024 processes, for the server and all its kernels together.
+    #[must_use]
+    pub fn classic() -> Self {
+        Self { memory_bytes: Some(4 * GIB), pids: Some(1024), ..Self::kernel() }
+    }
+
+    /// Defaults for services: 512 MiB, 128 processes.
+    #[must_use]
+    pub fn service() -> Self {
+        Self { memory_bytes: Some(512 * MIB), pids: Some(128), ..Self::kernel() }
+    }
+
     /// With what somebody has instead. Zero lifts a bound that may be lifted.
     #[must_use]
     pub fn with(mut self, change: &Change) -> Self {
@@ -145,6 +157,8 @@ pub enum Of {
     Desk,
     /// Engines' jails.
     Engine,
+    /// Classic servers' jails.
+    Classic,
     /// All of a user's jails together, and the home.
     Together,
 }
@@ -158,6 +172,10 @@ pub enum JailKind {
     Desk,
     /// An engine's.
     Engine,
+    /// A classic server's.
+    Classic,
+    /// A service's.
+    Service,
 }
 
 /// Whom a rule is about.
@@ -243,6 +261,10 @@ pub struct LimitTables {
     pub desk: Limits,
     /// Of engines' jails.
     pub engine: Limits,
+    /// Of classic servers' jails.
+    pub classic: Limits,
+    /// Of services' jails.
+    pub service: Limits,
     /// Of all jails of a user together.
     pub together: Together,
     /// What users and groups have instead.
@@ -255,6 +277,8 @@ impl Default for LimitTables {
             kernel: Limits::kernel(),
             desk: Limits::desk(),
             engine: Limits::engine(),
+            classic: Limits::classic(),
+            service: Limits::service(),
             together: Together::default(),
             rules: Vec::new(),
         }
@@ -269,6 +293,9 @@ impl LimitTables {
             JailKind::Kernel => (&self.kernel, Of::Kernel),
             JailKind::Desk => (&self.desk, Of::Desk),
             JailKind::Engine => (&self.engine, Of::Engine),
+            JailKind::Classic => (&self.classic, Of::Classic),
+            // A service is nobody's and in no group.
+            JailKind::Service => return self.service.clone(),
         };
         base.clone().with(&self.of_groups(of, groups)).with(&self.of_user(of, user))
     }
@@ -330,6 +357,8 @@ mod tests {
         assert_eq!(of(JailKind::Kernel, &["big", "free"]).memory_bytes, None);
         assert_eq!(of(JailKind::Desk, &["ml"]).memory_bytes, Some(1));
         assert_eq!(of(JailKind::Engine, &["ml", "big"]), Limits::engine());
+        assert_eq!(of(JailKind::Classic, &["big"]), Limits::classic());
+        assert_eq!(of(JailKind::Service, &["big"]), Limits::service());
         let bob = "bob".parse().unwrap();
         assert_eq!(tables.together(&bob, &groups(&["ml"])).disk_bytes, Some(5));
         assert_eq!(tables.together(&bob, &[]), Together::default());

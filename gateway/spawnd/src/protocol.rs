@@ -32,6 +32,11 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<JailId>,
     },
+    /// The listening socket through which what runs in a server's jail speaks to the gateway. The reply carries it.
+    Listener {
+        /// Which jail.
+        id: JailId,
+    },
     /// End a jail and all that belongs to it; answered once nothing of it is left.
     Stop {
         /// Which jail.
@@ -86,7 +91,7 @@ pub struct Start {
     pub id: JailId,
     /// Which kind.
     pub profile: Profile,
-    /// Which kernel; needed for [`Profile::Kernel`], not taken for [`Profile::Desk`].
+    /// Which kernel; needed for [`Profile::Kernel`], not taken for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernelspec: Option<SpecId>,
     /// Where the kernel begins, below the home.
@@ -105,6 +110,18 @@ pub enum Profile {
     Kernel,
     /// `carrel-desk`.
     Desk,
+    /// `carrel-shim` and a whole Python server of the user's.
+    Classic,
+    /// `carrel-shim` and a service of the administrator's; its user is the service's account.
+    Service,
+}
+
+impl Profile {
+    /// Whether a whole server runs in it, with a way to the gateway.
+    #[must_use]
+    pub fn is_server(self) -> bool {
+        matches!(self, Self::Classic | Self::Service)
+    }
 }
 
 /// What becomes of running jails at shutdown.
@@ -299,6 +316,9 @@ pub struct Exited {
     /// The memory that it might have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
+    /// The last lines that a server wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
     /// How the home stood, if that was the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<HomeUse>,

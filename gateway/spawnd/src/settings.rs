@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::LimitTables;
-use crate::names::SpecId;
+use crate::names::{SpecId, UserName};
 use crate::profiles::{KernelProfile, ProfileRule};
 use crate::protocol::LayerName;
 
@@ -39,6 +39,12 @@ pub struct Settings {
     /// The kernels that may be started.
     #[serde(default)]
     pub kernelspecs: BTreeMap<SpecId, Kernelspec>,
+    /// The whole Python server of users who want one; without it nobody has one.
+    #[serde(default)]
+    pub classic: Option<ServerSpec>,
+    /// The administrator's services, by the accounts that they run as; no user may have such a name.
+    #[serde(default)]
+    pub services: BTreeMap<UserName, ServerSpec>,
     /// Folders of the host that every jail sees, read-only, at the same path. Links among them are kept as links.
     #[serde(default = "default_system")]
     pub system: Vec<PathBuf>,
@@ -92,6 +98,8 @@ impl Settings {
             required: None,
             programs,
             kernelspecs: BTreeMap::new(),
+            classic: None,
+            services: BTreeMap::new(),
             system: default_system(),
             datasets: Vec::new(),
             engine_config: None,
@@ -173,6 +181,26 @@ pub struct Kernelspec {
     #[serde(default)]
     pub profile: KernelProfile,
 }
+
+/// A whole server that may be started in a jail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Program and arguments; resolved inside the jail.
+    pub argv: Vec<String>,
+    /// Added to the jail's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Folders (or files) of the host that it sees, read-only, at the same path.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+    /// Where it listens on its own loopback, if it does.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// The port of a server's own loopback that leads to the gateway.
+pub const HUB_PORT: u16 = 8081;
 
 /// Jupyter's two ways of interrupting a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ pub(super) async fn list(
         .iter()
         .skip(page.offset)
         .take(page.limit)
-        .map(|g| Value::Object(models::group(&caller, g)))
+        .map(|g| Value::Object(models::group(&app, &caller, g)))
         .collect();
     Ok(page.answer(items, total, &headers, &uri))
 }
@@ -50,7 +50,7 @@ pub(super) async fn create_many(State(app): State<App>, caller: Caller, body: Bo
         .map(|n| GroupName::parse(n).map_err(|e| Error::Malformed(e.to_string())))
         .collect::<Result<_>>()?;
     let made = make(&app, &caller, names, &fields).await?;
-    let models: Vec<Value> = made.iter().map(|g| Value::Object(models::group(&caller, g))).collect();
+    let models: Vec<Value> = made.iter().map(|g| Value::Object(models::group(&app, &caller, g))).collect();
     Ok((StatusCode::CREATED, Json(models)).into_response())
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn get(
     Path(name): Path<String>,
 ) -> Result<Json<Value>> {
     let group = find(&app, &caller, &name, &["read:groups", "read:groups:name", "read:roles:groups"]).await?;
-    Ok(Json(Value::Object(models::group(&caller, &group))))
+    Ok(Json(Value::Object(models::group(&app, &caller, &group))))
 }
 
 /// `POST /groups/{g}`
@@ -83,7 +83,7 @@ pub(super) async fn create(
         app.store.call(move |s| s.set_group_properties(id, &kept)).await?;
         group.properties = properties;
     }
-    Ok((StatusCode::CREATED, Json(Value::Object(models::group(&caller, &group)))).into_response())
+    Ok((StatusCode::CREATED, Json(Value::Object(models::group(&app, &caller, &group)))).into_response())
 }
 
 /// `DELETE /groups/{g}`
@@ -187,5 +187,5 @@ async fn again(app: &App, caller: &Caller, group: &Group) -> Result<Json<Value>>
     let wanted = group.name.clone();
     let group = app.store.call(move |s| s.group(&wanted)).await?;
     let group = group.ok_or_else(|| Error::NotFound("the group is gone".into()))?;
-    Ok(Json(Value::Object(models::group(caller, &group))))
+    Ok(Json(Value::Object(models::group(app, caller, &group))))
 }

@@ -42,16 +42,11 @@ pub(super) async fn info(State(app): State<App>, caller: Caller) -> Result<Json<
     })))
 }
 
-/// `GET /services`: none can be configured yet, so the list is empty for whoever may see it.
-pub(super) async fn services(caller: Caller) -> Result<Json<Value>> {
-    caller.require("list:services", Target::List)?;
-    Ok(Json(json!({})))
-}
-
 /// `GET /proxy`: one process answers everything; its routes are the running servers.
 pub(super) async fn proxy(State(app): State<App>, caller: Caller) -> Result<Json<Value>> {
     caller.require("proxy", Target::Hub)?;
-    let (users, servers) = app.store.call(|s| Ok((s.users()?, s.servers()?))).await?;
+    let (users, servers, services) =
+        app.store.call(|s| Ok((s.users()?, s.servers()?, s.services()?))).await?;
     let mut routes = serde_json::Map::new();
     routes.insert("/".into(), json!({"routespec": "/", "target": "carrel", "data": {"hub": true}}));
     for row in servers.iter().filter(|r| app.servers.state(r.user_id, &r.name).is_ready()) {
@@ -61,7 +56,25 @@ pub(super) async fn proxy(State(app): State<App>, caller: Caller) -> Result<Json
         let data = json!({"user": user.name.as_str(), "server_name": row.name.as_str()});
         routes.insert(spec.clone(), json!({"routespec": spec, "target": "carrel", "data": data}));
     }
+    for service in services {
+        let Some(url) = service.url else { continue };
+        let (spec, data) = (service.name.prefix(), json!({"service": service.name.as_str()}));
+        routes.insert(spec.clone(), json!({"routespec": spec, "target": url, "data": data}));
+    }
     Ok(Json(Value::Object(routes)))
+}
+
+/// `POST /proxy`: makes the proxy's routes what they should be. They always are: one process has both.
+pub(super) async fn sync_proxy(caller: Caller) -> Result<StatusCode> {
+    caller.require("proxy", Target::Hub)?;
+    Ok(StatusCode::OK)
+}
+
+/// `PATCH /proxy`: would tell the hub of another proxy. There can be none.
+pub(super) async fn change_proxy(caller: Caller, body: Body) -> Result<StatusCode> {
+    caller.require("proxy", Target::Hub)?;
+    body::object(body).await?;
+    Err(Error::Malformed("this hub is its own proxy; there is no other to be told of".into()))
 }
 
 /// `GET /metrics`

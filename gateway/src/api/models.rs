@@ -1,16 +1,15 @@
 //! What the API says about users, servers, groups and tokens. Which fields are there depends on what the caller may read.
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, Holder, Holding};
 use crate::clock::iso;
 use crate::cookies;
 use crate::error::Result;
 use crate::user::jail_user;
-use carrel_hub::role::Role;
 use carrel_hub::token::api_id;
-use carrel_hub::{Scope, ScopeSet, ServerName, ServerState, Target};
+use carrel_hub::{ServerName, ServerState, Target};
 use carrel_spawnd::{Hello, JailInfo};
-use carrel_store::{Group, Server, Token, User};
+use carrel_store::{Group, Server, Service, Token, User};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -91,7 +90,7 @@ pub(super) fn user(
         put("admin", json!(user.admin));
     }
     if all || may("read:roles:users") {
-        put("roles", json!(Role::of_user(user.admin).iter().map(|r| r.name()).collect::<Vec<_>>()));
+        put("roles", json!(app.roles.of_user(name, user.admin, groups)));
     }
     if may("read:users:groups") {
         put("groups", json!(groups));
@@ -166,7 +165,7 @@ pub(super) fn server(
 }
 
 /// A group as the caller may see it.
-pub(super) fn group(caller: &Caller, group: &Group) -> Map<String, Value> {
+pub(super) fn group(app: &App, caller: &Caller, group: &Group) -> Map<String, Value> {
     let name = group.name.as_str();
     let may = |scope: &str| caller.has(scope, Target::Group(name));
     let mut out = Map::new();
@@ -177,20 +176,52 @@ pub(super) fn group(caller: &Caller, group: &Group) -> Map<String, Value> {
         out.insert("properties".into(), Value::Object(group.properties.clone()));
     }
     if may("read:groups") || may("read:roles:groups") {
-        out.insert("roles".into(), json!([]));
+        out.insert("roles".into(), json!(app.roles.of_group(name)));
+    }
+    out
+}
+
+/// A service as the caller may see it; empty if the caller may not.
+pub(super) fn service(app: &App, caller: &Caller, service: &Service) -> Map<String, Value> {
+    let name = service.name.as_str();
+    let may = |scope: &str| caller.has(scope, Target::Service(name));
+    let (all, roles) = (may("read:services"), may("read:roles:services"));
+    let mut out = Map::new();
+    let mut put = |key: &str, value: Value| {
+        out.insert(key.to_owned(), value);
+    };
+    if all || roles || may("read:services:name") {
+        put("kind", json!("service"));
+        put("name", json!(name));
+        put("admin", json!(service.admin));
+    }
+    if roles {
+        put("roles", json!(app.roles.of_service(name, service.admin)));
+    }
+    if all {
+        let prefix = if service.url.is_some() { service.name.prefix() } else { String::new() };
+        put("url", json!(service.url.as_deref().unwrap_or("")));
+        put("prefix", json!(prefix));
+        // programs that the hub itself starts would have these
+        put("command", json!([]));
+        put("pid", json!(0));
+        put("info", Value::Object(service.info.clone()));
+        put("display", json!(service.display));
     }
     out
 }
 
 /// A token, never with its secret.
 pub(super) async fn token(app: &App, owner: &User, token: &Token) -> Result<Map<String, Value>> {
-    let given: Vec<Scope> = token.scopes.iter().filter_map(|s| Scope::parse(s).ok()).collect();
-    let held = Role::held_by(owner.name.as_str(), owner.admin);
-    let resolved = ScopeSet::resolve(&given, owner.name.as_str());
-    let members = crate::caller::members_named(app, &[&resolved, &held]).await?;
-    let scopes = ScopeSet::for_token(&given, owner.name.as_str(), &held, &|g, u| {
-        members.get(g).is_some_and(|m| m.contains(u))
-    });
+    let (row, owned, id) = (owner.clone(), app.roles.name_groups(), token.client_id.clone());
+    let (who, client) = app
+        .store
+        .call(move |s| {
+            let client = id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
+            Ok((Holder::user(s, row, owned)?, client))
+        })
+        .await?;
+    let Holding { scopes, .. } = Holding::of_token(app, token, &who, client.as_ref()).await?;
     let value = json!({
         "user": owner.name.as_str(),
         "id": api_id(token.id),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// Starts take about a millisecond, so looking is simpler than being told.
+/// Starts take about a millisecond (a classic server's some seconds), so looking is simpler than being told.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A silent connection is kept open with this.
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
@@ -29,8 +29,10 @@ pub(super) async fn stream(
 ) -> Result<Response> {
     let (user, name) = find(&app, &caller, &address, "read:servers").await?;
     row(&app, &user, &name).await?;
-    if !matches!(app.servers.state(user.id, &name), ServerState::Starting { .. } | ServerState::Ready { .. })
-    {
+    let active =
+        matches!(app.servers.state(user.id, &name), ServerState::Starting { .. } | ServerState::Ready { .. });
+    // One that has just failed is told as such.
+    if !active && app.servers.failure(user.id, &name).is_none() {
         return Err(Error::Malformed(format!("{}'s server {name:?} is not starting", user.name)));
     }
     let steps = stream::unfold(Some((app, user, name, false)), |at| async move {
@@ -69,7 +71,10 @@ fn last_event(app: &App, user: &User, name: &ServerName) -> Option<Value> {
             "html_message": format!("Server ready at <a href=\"{url}\">{url}</a>"), "url": url,
         })),
         ServerState::Stopped | ServerState::Stopping { .. } => {
-            Some(json!({"progress": 100, "failed": true, "message": "Server failed to start"}))
+            let why = app.servers.failure(user.id, name);
+            let message =
+                why.map_or_else(|| "Server failed to start".to_owned(), |why| format!("Spawn failed: {why}"));
+            Some(json!({"progress": 100, "failed": true, "message": message}))
         }
     }
 }

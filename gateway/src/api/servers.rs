@@ -57,7 +57,8 @@ pub(super) async fn start(
     };
     check_limit(&app, &user, &name).await?;
     app.servers.start(&user, &name, change).await?;
-    Ok(StatusCode::CREATED.into_response())
+    let ready = app.servers.state(user.id, &name).is_ready();
+    Ok(if ready { StatusCode::CREATED } else { StatusCode::ACCEPTED }.into_response())
 }
 
 /// `PUT /users/{u}/servers/{s}`: makes a named server without starting it.

@@ -2,7 +2,7 @@
 
 use super::{body, models, users};
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, Holder, Members};
 use crate::error::{Error, Result};
 use crate::http::{Peer, peer_address};
 use axum::Json;
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use carrel_hub::role::Role;
 use carrel_hub::token::parse_api_id;
 use carrel_hub::{Scope, ScopeSet, Secret, Target, UserName};
-use carrel_store::{NewToken, User};
+use carrel_store::{NewToken, TokenOwner, User};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -86,12 +86,15 @@ pub(super) async fn create(
     let scopes = wanted(&app, &owner, &fields).await?;
     let note = body::text(&fields, "note")?.filter(|n| !n.is_empty()).map(|n| n.chars().take(1000).collect());
     let note = note.unwrap_or_else(|| match by {
-        Some(by) if by != owner.name => format!("Requested via api by user {by}"),
+        Some(by) if by != owner.name.as_str() && by.starts_with("service ") => {
+            format!("Requested via api by {by}")
+        }
+        Some(by) if by != owner.name.as_str() => format!("Requested via api by user {by}"),
         _ => "Requested via api".to_owned(),
     });
     let secret = Secret::from_random(rand::random());
     let new = NewToken {
-        user_id: owner.id,
+        owner: TokenOwner::User(owner.id),
         hash: secret.hash(),
         prefix: secret.prefix(),
         scopes: scopes.iter().map(ToString::to_string).collect(),
@@ -100,6 +103,7 @@ pub(super) async fn create(
         expires,
         session_id: None,
         client: "JupyterHub".into(),
+        client_id: None,
     };
     let token = app.store.call(move |s| s.add_token(&new)).await?;
     tracing::info!(user.name = %owner.name, token.id = token.id, "token created");
@@ -115,15 +119,15 @@ async fn owner(
     name: &str,
     fields: &Map<String, Value>,
     address: &str,
-) -> Result<(User, Option<UserName>)> {
+) -> Result<(User, Option<String>)> {
     let refused = || Error::Forbidden(format!("you may not make tokens for {name}"));
     let parsed = UserName::parse(name).map_err(|_| refused())?;
-    if let Some(me) = caller.user() {
+    if let Some(me) = caller.name() {
         if !caller.has("tokens", Target::User(parsed.as_str())) {
             return Err(refused());
         }
         let user = app.store.call(move |s| s.user(&parsed)).await?.ok_or_else(refused)?;
-        return Ok((user, Some(me.name.clone())));
+        return Ok((user, Some(me)));
     }
     let auth = body::map(fields, "auth")?.ok_or_else(refused)?;
     let given = body::text(&auth, "username")?.unwrap_or_default();
@@ -136,20 +140,20 @@ async fn owner(
 async fn wanted(app: &App, owner: &User, fields: &Map<String, Value>) -> Result<Vec<Scope>> {
     let mut scopes = Vec::new();
     for role in body::texts(fields, "roles")?.unwrap_or_default() {
-        let known = Role::parse(&role).ok_or_else(|| Error::Malformed(format!("no such role: {role}")))?;
-        scopes.extend(known.scopes());
+        let known = app.roles.scopes(&role);
+        scopes.extend(known.ok_or_else(|| Error::Malformed(format!("no such role: {role}")))?);
     }
     for text in body::texts(fields, "scopes")?.unwrap_or_default() {
         scopes.push(Scope::parse(&text).map_err(|e| Error::Malformed(e.to_string()))?);
     }
     if scopes.is_empty() {
-        return Ok(Role::Token.scopes());
+        return Ok(app.roles.scopes(Role::Token.name()).unwrap_or_default());
     }
-    let held = Role::held_by(owner.name.as_str(), owner.admin);
-    let resolved = ScopeSet::resolve(&scopes, owner.name.as_str());
-    let members = crate::caller::members_named(app, &[&resolved, &held]).await?;
-    let member = |g: &str, u: &str| members.get(g).is_some_and(|m| m.contains(u));
-    match held.first_beyond(&resolved, &member) {
+    let (row, groups_matter) = (owner.clone(), app.roles.name_groups());
+    let who = app.store.call(move |s| Holder::user(s, row, groups_matter)).await?;
+    let (held, resolved) = (who.held(app), ScopeSet::resolve(&scopes, who.whose()));
+    let members = Members::named(app, &[&resolved, &held]).await?;
+    match held.first_beyond(&resolved, &|g, u| members.has(g, u)) {
         Some(beyond) => {
             Err(Error::Malformed(format!("{} does not hold {beyond}, so no token of theirs can", owner.name)))
         }

@@ -4,7 +4,7 @@ use super::models::{self, Sandbox};
 use super::paging::Page;
 use super::{body, models::Facts};
 use crate::app::App;
-use crate::caller::{self, Caller, Via};
+use crate::caller::{self, Caller, Holder, Via};
 use crate::error::{Error, Result};
 use crate::pages::Args;
 use axum::Json;
@@ -26,9 +26,13 @@ const AHEAD: Duration = Duration::minutes(59);
 
 /// `GET /user`
 pub(super) async fn whoami(State(app): State<App>, caller: Caller) -> Result<Json<Value>> {
-    let user = caller.signed_in()?.clone();
-    let facts = models::facts(&app, user).await?;
-    let mut model = models::user(&app, &caller, &facts, &Sandbox::look(&app, &caller).await, false);
+    let mut model = match caller.service() {
+        Some(service) => models::service(&app, &caller, service),
+        None => {
+            let facts = models::facts(&app, caller.signed_in()?.clone()).await?;
+            models::user(&app, &caller, &facts, &Sandbox::look(&app, &caller).await, false)
+        }
+    };
     let token = if let Via::Token(t) = caller.via() { json!(api_id(t.id)) } else { Value::Null };
     model.insert("token_id".into(), token);
     model.insert("session_id".into(), json!(caller.session_id()));
@@ -309,18 +313,29 @@ pub(super) async fn of_token(
     caller: Caller,
     Path(token): Path<String>,
 ) -> Result<Json<Value>> {
-    caller.signed_in()?;
+    if !caller.is_known() {
+        return Err(Error::Unauthenticated);
+    }
     let missing = || Error::NotFound("no such token".into());
     let hash = Secret::presented(&token).ok_or_else(missing)?.hash();
     let now = app.clock.now();
     let found = app
         .store
         .call(move |s| match s.token_by_hash(&hash, now)? {
-            Some(t) => s.user_by_id(t.user_id),
+            Some(t) => Holder::find(s, t.owner, false),
             None => Ok(None),
         })
         .await?;
-    let facts = models::facts(&app, found.ok_or_else(missing)?).await?;
+    let user = match found.ok_or_else(missing)? {
+        Holder::User(user, _) => user,
+        Holder::Service(service) => {
+            let mut model = models::service(&app, &caller, &service);
+            model.insert("kind".into(), json!("service"));
+            model.insert("name".into(), json!(service.name.as_str()));
+            return Ok(Json(Value::Object(model)));
+        }
+    };
+    let facts = models::facts(&app, user).await?;
     let mut model = models::user(&app, &caller, &facts, &Sandbox::default(), false);
     // whoever shows a token may know whose it is
     model.insert("kind".into(), json!("user"));
@@ -343,7 +358,7 @@ pub(super) async fn find(app: &App, caller: &Caller, name: &str, scopes: &[&str]
 /// Only an administrator makes administrators, whatever scopes a token has.
 fn may_make_admin(caller: &Caller, wanted: Option<bool>) -> Result<bool> {
     match wanted {
-        Some(true) if !caller.user().is_some_and(|u| u.admin) => {
+        Some(true) if !caller.is_admin() => {
             Err(Error::Forbidden("only an administrator can make administrators".into()))
         }
         wanted => Ok(wanted.unwrap_or(false)),

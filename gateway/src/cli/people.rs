@@ -6,8 +6,8 @@ use crate::clock::{Clock, iso};
 use crate::config::Config;
 use crate::start::{self, Fatal, privileges};
 use carrel_hub::token::{api_id, parse_api_id};
-use carrel_hub::{Scope, ScopeSet, Secret, UserName, role::Role};
-use carrel_store::{NewToken, Store, User};
+use carrel_hub::{Scope, ScopeSet, Secret, UserName, Whose, role::Role};
+use carrel_store::{NewToken, Store, TokenOwner, User};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -156,22 +156,23 @@ pub(super) fn token(command: TokenCommand) -> Result<ExitCode, Fatal> {
     let now = Clock::system().now();
     match command {
         TokenCommand::Create(args) => {
-            let (_, mut store) = open(&args.named.place)?;
+            let (config, mut store) = open(&args.named.place)?;
             let user = find(&store, &args.named.name)?;
             let scopes: Vec<Scope> = args
                 .scopes
                 .iter()
                 .map(|s| Scope::parse(s).map_err(Fatal::usage))
                 .collect::<Result<_, _>>()?;
-            let held = Role::held_by(user.name.as_str(), user.admin);
-            let wanted = ScopeSet::resolve(&scopes, user.name.as_str());
+            let (roles, groups) = (config.roles(), store.groups_of(user.id)?);
+            let held = roles.held_by_user(user.name.as_str(), user.admin, &groups);
+            let wanted = ScopeSet::resolve(&scopes, Whose::of_user(user.name.as_str()));
             if let Some(beyond) = held.first_beyond(&wanted, &|_, _| false) {
                 return Err(Fatal::usage(format!("{} does not hold {beyond}", user.name)));
             }
             let scopes = if scopes.is_empty() { Role::Token.scopes() } else { scopes };
             let secret = Secret::from_random(rand::random());
             store.add_token(&NewToken {
-                user_id: user.id,
+                owner: TokenOwner::User(user.id),
                 hash: secret.hash(),
                 prefix: secret.prefix(),
                 scopes: scopes.iter().map(ToString::to_string).collect(),
@@ -180,6 +181,7 @@ pub(super) fn token(command: TokenCommand) -> Result<ExitCode, Fatal> {
                 expires: args.expires_in.map(|s| now + Duration::seconds(s.into())),
                 session_id: None,
                 client: "carrel".into(),
+                client_id: None,
             })?;
             println!("{}", secret.reveal());
         }

@@ -46,6 +46,26 @@ const TOGETHER: &[Key] = &[
     Key("disk_files", "", "Files in the home."),
 ];
 
+const CLASSIC: &[Key] = &[
+    Key("enabled", "false", "Whether anybody may have one."),
+    Key("users", "[]", "Who may; with neither users nor groups everybody."),
+    Key("groups", "[]", "Groups whose members may."),
+    Key(
+        "environment",
+        "",
+        "The Python environment with jupyterhub-singleuser; normally the one that the installation makes, <prefix>/share/classic.",
+    ),
+    Key(
+        "paths",
+        "[]",
+        "Other folders that it needs, shown read-only: its interpreter's, if that is not below /usr.",
+    ),
+    Key("arguments", "[]", "Further arguments of jupyterhub-singleuser."),
+    Key("start_seconds", "90", "How long it may take until it answers."),
+    Key("activity_seconds", "300", "How often it reports that it is used."),
+    Key("idle_seconds", "0", "End servers that were not used for this long; 0 is never."),
+];
+
 const NETWORK: &[Key] = &[
     Key("user", "\"carrel-proxy\"", "The user that the proxy runs as when Carrel is started by root."),
     Key(
@@ -140,6 +160,11 @@ pub const TABLES: &[Table] = &[
             Key("page_default", "50", "Entries of an API list if the caller asks for no number."),
             Key("page_max", "200", "The most entries of an API list."),
             Key("default_path", "\"lab\"", "Where /user/{name}/ leads."),
+            Key(
+                "service_hosts",
+                "[]",
+                "Hosts, beside this machine, on which services made through the API may lie; what [[service]] names may lie anywhere.",
+            ),
         ],
     },
     Table {
@@ -186,7 +211,18 @@ pub const TABLES: &[Table] = &[
     },
     Table { name: "limits.desk", about: "Bounds of one user's file and terminal helper.", keys: LIMIT },
     Table { name: "limits.engine", about: "Bounds of one kernel's data engine.", keys: LIMIT },
+    Table {
+        name: "limits.classic",
+        about: "Bounds of one classic server: the server, its kernels and its terminals together.",
+        keys: LIMIT,
+    },
+    Table { name: "limits.service", about: "Bounds of one service with a command.", keys: LIMIT },
     Table { name: "limits.together", about: "Bounds of all jails of one user together.", keys: TOGETHER },
+    Table {
+        name: "classic",
+        about: "Full Python servers: an unmodified jupyterhub-singleuser in one jail, for those who ask for one (docs/operators-guide.md).",
+        keys: CLASSIC,
+    },
     Table {
         name: "hdfs",
         about: "A cluster that is read through the broker, as the user who asks (docs/broker.md). Without `config` there is none.",
@@ -278,6 +314,26 @@ const LISTS: &[(&str, &[&str])] = &[
             "disk_files",
         ],
     ),
+    ("role", &["name", "scopes", "users", "groups", "services"]),
+    (
+        "service",
+        &[
+            "name",
+            "url",
+            "command",
+            "paths",
+            "environment",
+            "token_file",
+            "token_env",
+            "admin",
+            "display",
+            "info",
+            "oauth_client_id",
+            "oauth_redirect_uri",
+            "oauth_client_allowed_scopes",
+            "oauth_no_confirm",
+        ],
+    ),
     ("allow", &["hosts", "user", "group", "addresses"]),
     ("profile", &["name", "kernel", "user", "group"]),
     ("catalog", &["name", "path", "description", "owner"]),
@@ -285,7 +341,7 @@ const LISTS: &[(&str, &[&str])] = &[
 ];
 
 /// Tables whose keys are names that the administrator gives.
-const FREE: &[&str] = &["hdfs.users", "network.hosts"];
+const FREE: &[&str] = &["hdfs.users", "network.hosts", "service.info", "service.environment"];
 
 const LISTS_TEXT: &str = r#"
 # Bounds that a user or a group of the Hub has instead of those above, any number of times. Of several groups the most generous bound counts; a
@@ -293,7 +349,7 @@ const LISTS_TEXT: &str = r#"
 #
 # [[limit]]
 # group = "ml"                       # or user = "ada"
-# of = "kernel"                      # kernel, desk, engine or together
+# of = "kernel"                      # kernel, desk, engine, classic or together
 # memory = "16GiB"
 #
 # Hosts that kernels of the profile kernel+proxy may reach, any number of times; without a port 443 is meant, ":*" is all ports. A name that leads to a
@@ -316,6 +372,44 @@ const LISTS_TEXT: &str = r#"
 # name = "kernel+proxy"
 # kernel = "python3"                 # a kernelspec; without it every kernel
 # group = "ml"                       # or user = "ada"; neither is everybody
+#
+# Services: programs beside the hub that it knows by name (docs/operators-guide.md, "Services"), any number of times. Pages below /services/NAME/
+# come from `url`; whoever starts the program gives it the same token and, if people sign in there, oauth_redirect_uri.
+#
+# [[service]]
+# name = "grader"                    # letters, digits, dots, hyphens and underscores
+# url = "http://127.0.0.1:10101"     # only if it has pages
+# token_file = "/etc/carrel/grader.token"   # read at the start, not for everybody to read; or token_env = "GRADER_TOKEN"
+# admin = false                      # true: it may do everything; better a [[role]] with what it needs
+# display = true                     # shown on the home page to those who may use it
+# info = { contact = "teachers@example.org" }
+# oauth_client_id = "service-grader"
+# oauth_redirect_uri = "/services/grader/oauth_callback"   # or a whole address elsewhere
+# oauth_client_allowed_scopes = []   # what it may ask people for besides who they are and access to itself
+# oauth_no_confirm = false           # true: people are not asked
+#
+# With a command Carrel starts the service itself, in a jail without a network but the Hub's API, under an account of its own, and again when it ends.
+# It then has no token_file: Carrel gives it a token, and what JupyterHub gives its managed services, in the environment. `url` is where it listens in there.
+#
+# [[service]]
+# name = "idle-culler"
+# command = ["{prefix}/share/classic/bin/python", "-m", "jupyterhub_idle_culler", "--timeout=3600"]
+# paths = []                         # other folders that it needs; the environment of a Python below {prefix} or elsewhere is found
+# environment = { TZ = "Europe/Berlin" }
+#
+# Roles: scopes for users, members of groups and services, any number of times. A role called user, token or server takes the place of the
+# default one; the role user is everybody's.
+#
+# [[role]]
+# name = "user"
+# scopes = ["self", "access:services!service=grader"]
+#
+# [[role]]
+# name = "grading"
+# scopes = ["list:users", "read:users:name!group=class", "access:servers!group=class"]
+# services = ["grader"]
+# groups = ["teachers"]
+# users = ["ada"]
 #
 # Data. Every folder below <state>/datasets is a catalog of its own name; folders and files in it are its tables.
 # Others are named here, any number of times:
@@ -380,7 +474,7 @@ pub fn document() -> String {
     }
     let _ = write!(
         out,
-        "\n## `[[limit]]`, `[[allow]]`, `[[profile]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n"
+        "\n## `[[limit]]`, `[[allow]]`, `[[profile]]`, `[[service]]`, `[[role]]`, `[[catalog]]`, `[[dataset]]`\n\n```toml{LISTS_TEXT}```\n"
     );
     out
 }

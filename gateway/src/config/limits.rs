@@ -15,6 +15,10 @@ pub struct Limits {
     pub desk: Limit,
     /// Of an engine's jail.
     pub engine: Limit,
+    /// Of a classic server's jail.
+    pub classic: Limit,
+    /// Of a service's jail.
+    pub service: Limit,
     /// Of all jails of a user together.
     pub together: Limit,
 }
@@ -114,6 +118,8 @@ pub fn tables(limits: &Limits, rules: &[LimitRule]) -> Result<LimitTables, Strin
         kernel: with(JailLimits::kernel(), &limits.kernel),
         desk: with(JailLimits::desk(), &limits.desk),
         engine: with(JailLimits::engine(), &limits.engine),
+        classic: with(JailLimits::classic(), &limits.classic),
+        service: with(JailLimits::service(), &limits.service),
         together: Together::default().with(&limits.together.change()),
         rules: rules.iter().map(LimitRule::rule).collect::<Result<_, _>>()?,
     })
@@ -126,6 +132,8 @@ pub(super) fn check(limits: &Limits, rules: &[LimitRule]) -> Result<(), String> 
         ("kernel", &limits.kernel),
         ("desk", &limits.desk),
         ("engine", &limits.engine),
+        ("classic", &limits.classic),
+        ("service", &limits.service),
         ("together", &limits.together),
     ];
     let all = named.into_iter().map(|(name, limit)| (format!("limits.{name}"), limit));
@@ -204,6 +212,7 @@ mod tests {
             ("[limits.together]\ntmp = 5", "unknown key tmp in [limits.together]"),
             ("[limits.kernel]\nwall = \"soon\"", "\"soon\" is not a time"),
             ("[limits.kernel]\ncpus = -1.0", "cpus must be 0"),
+            ("[limits.classic]\nprocesses = 2", "limits.classic: processes must be at least"),
             ("[[limit]]\nof = \"kernel\"", "needs either a user or a group"),
             ("[[limit]]\nuser = \"a\"\ngroup = \"b\"\nof = \"desk\"", "needs either a user or a group"),
             ("[[limit]]\nuser = \"a\"\nof = \"moon\"", "unknown variant"),

@@ -1,6 +1,8 @@
 //! The service without sockets: every route by every kind of caller, the door to users' servers, signing in and out.
 
+mod oauth;
 mod server_routes;
+mod services;
 
 use super::*;
 use crate::accounts;
@@ -14,7 +16,7 @@ use crate::user::UserServer;
 use axum::body::Body;
 use axum::routing::{get, post};
 use carrel_hub::{Secret, ServerName, UserName};
-use carrel_store::{NewLogin, NewToken, Store, User};
+use carrel_store::{NewLogin, NewToken, Store, TokenOwner, User};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use std::path::Path;
@@ -38,9 +40,14 @@ enum Who4 {
 
 impl World {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// A service with this configuration.
+    async fn with(config: &str) -> Self {
         let store = StoreHandle::start(Store::in_memory().unwrap()).unwrap();
         let clock = Clock::held(datetime!(2026-01-01 12:00 UTC));
-        let config = Config::defaults(Path::new("/nonexistent/carrel-test"));
+        let config = Config::parse(config, Path::new("/nonexistent/carrel-test")).unwrap();
         let app = App::new(config, store, SpawndHandle::absent(), Keys::new([7; 32]), clock);
         let now = app.clock.now();
         app.store
@@ -69,7 +76,7 @@ impl World {
     async fn token(&self, user: &str, scopes: &[&str]) -> String {
         let secret = Secret::from_random(rand::random());
         let new = NewToken {
-            user_id: self.user(user).await.id,
+            owner: TokenOwner::User(self.user(user).await.id),
             hash: secret.hash(),
             prefix: secret.prefix(),
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
@@ -78,6 +85,7 @@ impl World {
             expires: None,
             session_id: None,
             client: String::new(),
+            client_id: None,
         };
         self.app.store.call(move |s| s.add_token(&new)).await.unwrap();
         format!("token {}", secret.reveal())
@@ -89,7 +97,7 @@ impl World {
         let now = self.app.clock.now();
         let (user_id, hash) = (self.user(user).await.id, secret.hash());
         let expires = now + time::Duration::days(1);
-        let new = NewLogin { user_id, hash, session_id: "s".into(), created: now, expires };
+        let new = NewLogin { user_id, hash, session_id: secret.prefix(), created: now, expires };
         let login = self.app.store.call(move |s| s.add_login(&new)).await.unwrap();
         (format!("{LOGIN}={}", secret.reveal()), login.id)
     }
@@ -179,7 +187,12 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("DELETE", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
     ("PUT", "/hub/api/groups/{group}/properties", [403, 403, 404, 403]),
     ("GET", "/hub/api/services", [403, 403, 200, 403]),
+    ("GET", "/hub/api/services/{service}", [403, 403, 404, 403]),
+    ("POST", "/hub/api/services/{service}", [403, 403, 400, 403]),
+    ("DELETE", "/hub/api/services/{service}", [403, 403, 404, 403]),
     ("GET", "/hub/api/proxy", [403, 403, 200, 403]),
+    ("POST", "/hub/api/proxy", [403, 403, 200, 403]),
+    ("PATCH", "/hub/api/proxy", [403, 403, 400, 403]),
     ("GET", "/hub/api/authorizations/token/{token}", [403, 404, 404, 404]),
     ("GET", "/hub/api/metrics", [403, 403, 200, 403]),
     ("GET", "/hub/metrics", [403, 403, 200, 403]),
@@ -191,6 +204,9 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/hub/login", [200, 302, 302, 200]),
     ("POST", "/hub/login", [403, 403, 403, 403]),
     ("GET", "/hub/logout", [302, 302, 302, 302]),
+    ("GET", "/hub/api/oauth2/authorize", [302, 400, 400, 302]),
+    ("POST", "/hub/api/oauth2/authorize", [302, 403, 403, 302]),
+    ("POST", "/hub/api/oauth2/token", [400, 400, 400, 400]),
     ("GET", "/hub/home", [302, 200, 200, 302]),
     ("POST", "/hub/home", [302, 403, 403, 302]),
     ("GET", "/hub/token", [302, 200, 200, 302]),
@@ -199,6 +215,8 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/hub/spawn", [302, 302, 302, 302]),
     ("GET", "/hub/spawn/{user}", [302, 404, 302, 302]),
     ("GET", "/hub/spawn/{user}/{server}", [302, 404, 302, 302]),
+    ("POST", "/hub/spawn/{user}", [302, 403, 403, 302]),
+    ("POST", "/hub/spawn/{user}/{server}", [302, 403, 403, 302]),
     ("GET", "/hub/spawn-pending/{user}", [302, 404, 424, 302]),
     ("GET", "/hub/spawn-pending/{user}/{server}", [302, 404, 424, 302]),
     ("GET", "/hub/user-redirect", [302, 302, 302, 302]),
@@ -208,6 +226,7 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/user-redirect/", [302, 302, 302, 302]),
     ("GET", "/user-redirect/{*rest}", [302, 302, 302, 302]),
     ("GET", "/hub/user/{*rest}", [302, 404, 424, 302]),
+    ("GET", "/services/{*rest}", [404, 404, 404, 404]),
     ("POST", "/hub/security/csp-report", [204, 204, 204, 204]),
     ("GET", "/hub/static/carrel.css", [200, 200, 200, 200]),
 ];
@@ -216,6 +235,7 @@ fn fill(path: &str) -> String {
     path.replace("{user}", "bob")
         .replace("{server}", "gpu")
         .replace("{group}", "g")
+        .replace("{service}", "s")
         .replace("{id}", "a999")
         .replace("{token}", "0123456789abcdef")
         .replace("{*rest}", "bob/lab")
@@ -239,7 +259,8 @@ fn every_route_has_a_line_in_the_table_and_every_line_a_route() {
 async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
     let mut wrong = Vec::new();
     for (method, path, want) in PERMISSIONS {
-        let page = !path.starts_with("/hub/api") && *path != "/hub/metrics";
+        let oauth = path.starts_with("/hub/api/oauth2");
+        let page = (!path.starts_with("/hub/api") && *path != "/hub/metrics") || path.ends_with("/authorize");
         for (who, want) in [Who4::Anonymous, Who4::User, Who4::Admin, Who4::Weak].into_iter().zip(want) {
             let w = World::new().await;
             let owner = if who == Who4::Admin { "root" } else { "ada" };
@@ -258,7 +279,7 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
                     got.status, got.text
                 ));
             }
-            if !page && got.status >= 400 {
+            if !page && !oauth && got.status >= 400 {
                 let json: serde_json::Value = serde_json::from_str(&got.text).unwrap();
                 assert_eq!(json["status"], got.status, "{method} {path}");
             }

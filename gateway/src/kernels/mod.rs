@@ -15,7 +15,7 @@ mod adopt;
 pub mod desk;
 mod end;
 pub mod events;
-mod groups;
+pub(crate) mod groups;
 pub mod kernel;
 mod limits;
 pub mod resume;

@@ -13,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use carrel_hub::token::{api_id, parse_api_id};
 use carrel_hub::{Secret, ServerName, Target};
-use carrel_store::NewToken as StoredToken;
+use carrel_store::{NewToken as StoredToken, TokenOwner};
 use carrel_web::pages::{self, AdminPage, AdminRow, HomePage, NewToken, ServerRow, TokenPage, TokenRow};
 use http::{HeaderMap, StatusCode};
 use time::{Duration, OffsetDateTime};
@@ -22,7 +22,13 @@ use time::{Duration, OffsetDateTime};
 pub(super) async fn home(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response> {
     let user = caller.signed_in()?.clone();
     let id = user.id;
-    let rows = app.store.call(move |s| s.servers_of(id)).await?;
+    let (rows, services) = app.store.call(move |s| Ok((s.servers_of(id)?, s.services()?))).await?;
+    let services: Vec<(String, String)> = services
+        .iter()
+        .filter(|s| s.display && s.url.is_some())
+        .filter(|s| caller.has("access:services", Target::Service(s.name.as_str())))
+        .map(|s| (s.name.to_string(), s.name.prefix()))
+        .collect();
     let mut servers: Vec<ServerRow> = rows
         .iter()
         .map(|row| {
@@ -38,7 +44,8 @@ pub(super) async fn home(State(app): State<App>, caller: Caller, headers: Header
     let named = u32::try_from(rows.iter().filter(|r| !r.name.is_default()).count()).unwrap_or(u32::MAX);
     let may_add = app.config.hub.named_servers.saturating_sub(named);
     let (xsrf, fresh) = form_token(&app, &headers, caller.login_id());
-    let page = pages::home(&HomePage { frame: frame(&caller), xsrf: &xsrf, servers: &servers, may_add });
+    let (frame, services) = (frame(&caller), services.as_slice());
+    let page = pages::home(&HomePage { frame, xsrf: &xsrf, servers: &servers, may_add, services });
     let mut response = html(StatusCode::OK, page);
     set_form_token(&app, &mut response, fresh.as_deref());
     Ok(response)
@@ -105,7 +112,7 @@ pub(super) async fn token_action(
     let secret = Secret::from_random(rand::random());
     let note: String = form.get("note").chars().filter(|c| !c.is_control()).take(200).collect();
     let new = StoredToken {
-        user_id: user.id,
+        owner: TokenOwner::User(user.id),
         hash: secret.hash(),
         prefix: secret.prefix(),
         scopes: vec!["inherit".into()],
@@ -114,6 +121,7 @@ pub(super) async fn token_action(
         expires: form.get("days").parse().ok().map(|d: u16| now + Duration::days(i64::from(d))),
         session_id: None,
         client: "JupyterHub".into(),
+        client_id: None,
     };
     app.store.call(move |s| s.add_token(&new)).await?;
     token_page(&app, &caller, &headers, Some(&secret)).await
@@ -131,7 +139,7 @@ async fn token_page(
         .iter()
         .map(|t| TokenRow {
             id: api_id(t.id),
-            note: t.note.clone(),
+            note: if t.client_id.is_some() { t.client.clone() } else { t.note.clone() },
             scopes: t.scopes.join(", "),
             used: t.last_activity.map_or_else(|| "never".into(), minute),
             expires: t.expires.map_or_else(|| "never".into(), minute),

@@ -8,13 +8,14 @@ use crate::error::{Error, Result};
 use axum::extract::{OriginalUri, Query, State};
 use axum::response::Response;
 use carrel_hub::{ServerName, Target, UserName};
+use carrel_store::User;
 use percent_encoding::percent_decode_str;
 
 /// `/hub/`: the user's server, started if need be; the login page for strangers.
 pub(super) async fn root(State(app): State<App>, caller: Caller) -> Result<Response> {
     let user = caller.signed_in()?;
     if app.servers.state(user.id, &ServerName::default_server()).is_ready() {
-        return Ok(to_server(&app, &caller, &user.name, &cookies::user_path(&user.name)));
+        return Ok(to_server(&app, &caller, user, &cookies::user_path(&user.name)));
     }
     Ok(redirect("/hub/spawn"))
 }
@@ -44,13 +45,11 @@ pub(super) async fn enter(State(app): State<App>, caller: Caller, Query(args): A
         Some(s) => caller.has("access:servers", Target::Server(name.as_str(), s.as_str())),
         None => caller.has("access:servers", target),
     };
-    if !allowed {
-        return Err(match user {
-            Some(_) => Error::Forbidden("you may not use this server".into()),
-            None => caller::not_found(target),
-        });
+    match user {
+        Some(user) if allowed => Ok(to_server(&app, &caller, &user, &next)),
+        Some(_) => Err(Error::Forbidden("you may not use this server".into())),
+        None => Err(caller::not_found(target)),
     }
-    Ok(to_server(&app, &caller, &name, &next))
 }
 
 /// `/hub/user-redirect/{path}`: the same path on the caller's own server.
@@ -64,7 +63,7 @@ pub(super) async fn user_redirect(
     let query = uri.query().map_or_else(String::new, |q| format!("?{q}"));
     let target = format!("{}{rest}{query}", cookies::user_path(&user.name));
     if app.servers.state(user.id, &ServerName::default_server()).is_ready() {
-        return Ok(to_server(&app, &caller, &user.name, &target));
+        return Ok(to_server(&app, &caller, user, &target));
     }
     Ok(redirect(&spawn_path(user.name.as_str(), "", &target)))
 }
@@ -76,19 +75,25 @@ pub(super) async fn into_hub(OriginalUri(uri): OriginalUri) -> Response {
 }
 
 /// Sends a signed-in browser to a user's pages, with the cookies that hold there.
-pub(super) fn to_server(app: &App, caller: &Caller, user: &UserName, to: &str) -> Response {
+pub(super) fn to_server(app: &App, caller: &Caller, user: &User, to: &str) -> Response {
     let mut response = redirect(to);
     if let Some(login) = caller.login_id() {
-        give_user_cookies(app, &mut response, login, user);
+        give_user_cookies(app, &mut response, login, user, to);
     }
     response
 }
 
-/// Sets the cookies that hold below `/user/{u}/`.
-pub(super) fn give_user_cookies(app: &App, response: &mut Response, login: i64, user: &UserName) {
+/// Sets the cookies that hold below `/user/{u}/`, for the server that the address `to` belongs to.
+pub(crate) fn give_user_cookies(app: &App, response: &mut Response, login: i64, user: &User, to: &str) {
+    let classic = app.servers.classic_at(user.id, to);
+    let user = &user.name;
     let path = cookies::user_path(user);
     let max_age = Some(i64::from(app.config.auth.login_days) * 86_400);
     let secure = app.config.gateway.https;
+    if classic {
+        // The others are the server's own, by the same names.
+        return give_door(app, response, login, user);
+    }
     let value = app.keys.user_cookie(login, user);
     let name = cookies::user_cookie_name(user);
     let headers = response.headers_mut();
@@ -98,6 +103,15 @@ pub(super) fn give_user_cookies(app: &App, response: &mut Response, login: i64, 
     );
     let xsrf = app.keys.xsrf(Some(login), &path);
     cookies::set(headers, Write { name: XSRF, value: &xsrf, path: &path, http_only: false, max_age, secure });
+}
+
+/// Says to the gateway that this browser may enter a user's classic server, which has been found out.
+pub(super) fn give_door(app: &App, response: &mut Response, login: i64, user: &UserName) {
+    let (path, value) = (cookies::user_path(user), app.keys.door_cookie(login, user));
+    let max_age = Some(i64::from(app.config.auth.login_days) * 86_400);
+    let secure = app.config.gateway.https;
+    let write = Write { name: cookies::DOOR, value: &value, path: &path, http_only: true, max_age, secure };
+    cookies::set(response.headers_mut(), write);
 }
 
 /// `next` if it is a path on this host, whatever a browser makes of it; nothing otherwise.

@@ -118,7 +118,8 @@ async fn welcome(app: &App, user: &User, next: Option<&str>) -> Result<Response>
         headers,
         Write { name: XSRF, value: &xsrf, path: HUB_PATH, http_only: false, max_age, secure },
     );
-    entry::give_user_cookies(app, &mut response, login.id, &user.name);
+    let path = cookies::user_path(&user.name);
+    entry::give_user_cookies(app, &mut response, login.id, user, &path);
     Ok(response)
 }
 

@@ -1,4 +1,4 @@
-//! HTML under `/hub`: login, home, starting a server, tokens, and the redirects between them.
+//! HTML under `/hub`: login, home, starting a server, tokens, signing in elsewhere, and the redirects between them.
 //!
 //! Pages know their caller by the login cookie only; a token opens no page. Every form carries the form token.
 
@@ -6,6 +6,7 @@ mod account;
 mod entry;
 mod form;
 mod login;
+mod oauth;
 mod spawn;
 
 use crate::app::App;
@@ -45,6 +46,8 @@ pub fn routes() -> Routes {
         .on(GET, "/hub/login", login::show)
         .on(POST, "/hub/login", login::submit)
         .on(GET, "/hub/logout", login::leave)
+        .on(GET, "/hub/api/oauth2/authorize", oauth::ask)
+        .on(POST, "/hub/api/oauth2/authorize", oauth::answer)
         .on(GET, "/hub/home", account::home)
         .on(POST, "/hub/home", account::home_action)
         .on(GET, "/hub/token", account::tokens)
@@ -53,6 +56,8 @@ pub fn routes() -> Routes {
         .on(GET, "/hub/spawn", spawn::own)
         .on(GET, "/hub/spawn/{user}", spawn::default_server)
         .on(GET, "/hub/spawn/{user}/{server}", spawn::named_server)
+        .on(POST, "/hub/spawn/{user}", spawn::choose_default)
+        .on(POST, "/hub/spawn/{user}/{server}", spawn::choose_named)
         .on(GET, "/hub/spawn-pending/{user}", spawn::pending_default)
         .on(GET, "/hub/spawn-pending/{user}/{server}", spawn::pending_named)
         .on(GET, "/hub/user-redirect", entry::user_redirect)
@@ -65,6 +70,8 @@ pub fn routes() -> Routes {
         .on(GET, STYLE_PATH, style);
     routes.router = routes.router.route("/hub/user/{*rest}", any(spawn::not_running));
     routes.rows.push((GET, "/hub/user/{*rest}"));
+    routes.router = routes.router.route("/services/{*rest}", any(crate::services::proxy::pass));
+    routes.rows.push((GET, "/services/{*rest}"));
     routes
 }
 

@@ -50,8 +50,8 @@ pub async fn me(server: UserServer, Query(query): Query<MeQuery>) -> Result<Json
         None | Some("") => json!({}),
         Some(asked) => Value::Object(permissions(asked)?),
     };
-    let user = server.caller.signed_in()?;
-    let name = user.name.as_str();
+    let user = server.caller.user().map(|u| u.name.as_str());
+    let name = user.or_else(|| server.caller.service().map(|s| s.name.as_str())).unwrap_or("");
     let initials: String = name.chars().take(2).collect::<String>().to_uppercase();
     Ok(Json(json!({
         "identity": {

@@ -8,9 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::upgrade::{self, Stream};
+use super::upgrade;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::telemetry::RequestId;
@@ -86,7 +85,7 @@ pub async fn terminal(
     mut request: Request,
 ) -> Result<Response> {
     let id = RequestId::of(request.extensions());
-    let upgrade = request
+    let browser = request
         .extensions_mut()
         .remove::<OnUpgrade>()
         .ok_or_else(|| Error::Malformed("Can \"Upgrade\" only to \"WebSocket\".".into()))?;
@@ -116,36 +115,8 @@ pub async fn terminal(
     let (parts, _) = response.into_parts();
     let mut answer = Response::from_parts(parts, Body::empty());
     answer.extensions_mut().clear();
-    let token = app.lifecycle.token().clone();
-    app.lifecycle.spawn(async move {
-        // The sender must outlive the answer: dropping it earlier would end the connection.
-        let _sender = sender;
-        let (Ok(browser), Ok(desk)) = tokio::join!(upgrade, onward) else { return };
-        let mut desk = TokioIo::new(desk);
-        match upgrade::stream(browser) {
-            Stream::Tcp(mut tcp, read) => {
-                // Keys are sent one by one.
-                let _ = tcp.set_nodelay(true);
-                if desk.write_all(&read).await.is_ok() {
-                    join(&mut tcp, &mut desk, &token).await;
-                }
-            }
-            Stream::Other(mut io) => join(&mut io, &mut desk, &token).await,
-        }
-    });
+    upgrade::bridge(&app.lifecycle, browser, onward, sender);
     Ok(answer)
-}
-
-async fn join<A, B>(browser: &mut A, desk: &mut B, token: &tokio_util::sync::CancellationToken)
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    tokio::select! {
-        // Either side's end is the end; which failure it was does not matter.
-        _ = tokio::io::copy_bidirectional(browser, desk) => {}
-        () = token.cancelled() => {}
-    }
 }
 
 /// The headers that go through.

@@ -7,10 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::lifecycle::Lifecycle;
 
 /// What a request to become a websocket asks for.
 #[derive(Debug)]
@@ -71,6 +74,40 @@ impl Asked {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
         }
         response
+    }
+}
+
+/// Joins a browser's upgraded connection with that of the server which took the upgrade, until either side ends or the program does. `sender`
+/// is what keeps the connection to the server open until then.
+pub fn bridge(lifecycle: &Lifecycle, browser: OnUpgrade, server: OnUpgrade, sender: impl Send + 'static) {
+    let token = lifecycle.token().clone();
+    lifecycle.spawn(async move {
+        // Dropping it earlier would end the connection.
+        let _sender = sender;
+        let (Ok(browser), Ok(server)) = tokio::join!(browser, server) else { return };
+        let mut server = TokioIo::new(server);
+        match stream(browser) {
+            Stream::Tcp(mut tcp, read) => {
+                // Keys are sent one by one.
+                let _ = tcp.set_nodelay(true);
+                if server.write_all(&read).await.is_ok() {
+                    join(&mut tcp, &mut server, &token).await;
+                }
+            }
+            Stream::Other(mut io) => join(&mut io, &mut server, &token).await,
+        }
+    });
+}
+
+async fn join<A, B>(browser: &mut A, server: &mut B, token: &CancellationToken)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        // Either side's end is the end; which failure it was does not matter.
+        _ = tokio::io::copy_bidirectional(browser, server) => {}
+        () = token.cancelled() => {}
     }
 }
 

@@ -1,6 +1,8 @@
 //! What every back end of the store must do, as tests.
 
-use crate::{Error, NewLogin, NewToken, Server, Store, User};
+mod oauth;
+
+use crate::{Error, NewLogin, NewToken, Server, Store, TokenOwner, User};
 use carrel_hub::{GroupName, Secret, ServerName, UserName};
 use serde_json::{Map, json};
 use time::macros::datetime;
@@ -21,7 +23,7 @@ fn with_users(names: &[&str]) -> (Store, Vec<User>) {
 
 fn new_token(user: &User, secret: &Secret) -> NewToken {
     NewToken {
-        user_id: user.id,
+        owner: TokenOwner::User(user.id),
         hash: secret.hash(),
         prefix: secret.prefix(),
         scopes: vec!["read:users!user".into(), "self".into()],
@@ -30,6 +32,7 @@ fn new_token(user: &User, secret: &Secret) -> NewToken {
         expires: Some(T0 + Duration::hours(1)),
         session_id: None,
         client: "c".into(),
+        client_id: None,
     }
 }
 

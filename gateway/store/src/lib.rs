@@ -1,28 +1,36 @@
-//! What must survive a restart: users, groups, password hashes, tokens, logins, servers, kernels, sessions and small settings.
+//! What must survive a restart: users, groups, password hashes, tokens, logins, services, OAuth clients and codes, servers, kernels,
+//! sessions and small settings.
 //!
 //! One [`Store`] is one connection and is used from one thread; the gateway keeps it on a thread of its own. Every public function is
 //! one transaction. The store knows neither HTTP nor who is asking, and takes the time as an argument.
 //!
-//! Functions live beside their table: [`users`], [`groups`], [`tokens`], [`logins`], [`servers`], [`kernels`], [`kv`].
+//! Functions live beside their table: [`users`], [`groups`], [`tokens`], [`logins`], [`services`], [`clients`], [`codes`],
+//! [`servers`], [`kernels`], [`kv`].
 
+pub mod clients;
+pub mod codes;
 mod error;
 pub mod groups;
 pub mod kernels;
 pub mod kv;
 pub mod logins;
 pub mod servers;
+pub mod services;
 pub mod tokens;
 pub mod users;
 
 #[cfg(test)]
 mod contract;
 
+pub use clients::{ClientOf, NewClient, OAuthClient, StandsFor};
+pub use codes::{AuthCode, CodeState};
 pub use error::{Error, Result};
 pub use groups::Group;
 pub use kernels::{KernelRow, SessionRow};
 pub use logins::{Login, NewLogin};
 pub use servers::Server;
-pub use tokens::{NewToken, Token};
+pub use services::{NewService, Service, ServiceClient};
+pub use tokens::{NewToken, Token, TokenOwner};
 pub use users::User;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -31,7 +39,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// One step each, in order; a database says in `user_version` how many it has taken.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_oauth.sql")];
 
 /// An open store.
 #[derive(Debug)]
@@ -117,6 +126,11 @@ impl Store {
     ) -> Result<T> {
         f(&self.db).map_err(Error::doing(attempt))
     }
+}
+
+/// A kept list of words.
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
 /// A time as it is kept.

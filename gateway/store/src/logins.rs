@@ -74,13 +74,17 @@ impl Store {
         })
     }
 
-    /// Ends a login and revokes the tokens that belong to it.
+    /// Ends a login and revokes the tokens and codes that belong to it.
     pub fn delete_login(&mut self, id: i64) -> Result<()> {
         self.write("end a login", |tx| {
-            tx.execute(
-                "DELETE FROM tokens WHERE session_id = (SELECT session_id FROM logins WHERE id = ?1)",
-                [id],
-            )?;
+            for table in ["tokens", "oauth_codes"] {
+                tx.execute(
+                    &format!(
+                        "DELETE FROM {table} WHERE session_id = (SELECT session_id FROM logins WHERE id = ?1)"
+                    ),
+                    [id],
+                )?;
+            }
             tx.execute("DELETE FROM logins WHERE id = ?1", [id]).map(|_| ())
         })
     }

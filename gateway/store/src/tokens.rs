@@ -1,8 +1,8 @@
 //! API tokens: digests, never the tokens themselves.
 
-use crate::{Result, Store, from_micros, micros};
+use crate::{Result, Store, from_micros, micros, words};
 use carrel_hub::SecretHash;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use time::OffsetDateTime;
 
 /// One API token.
@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 pub struct Token {
     /// Row number.
     pub id: i64,
-    /// Its owner's row.
-    pub user_id: i64,
+    /// Whose it is.
+    pub owner: TokenOwner,
     /// Its first characters.
     pub prefix: String,
     /// Scopes as asked for.
@@ -26,15 +26,26 @@ pub struct Token {
     pub last_activity: Option<OffsetDateTime>,
     /// The login it belongs to, if any.
     pub session_id: Option<String>,
-    /// Who asked for it.
+    /// Who asked for it, for people.
     pub client: String,
+    /// The OAuth client that it was issued to, if one asked for it.
+    pub client_id: Option<String>,
+}
+
+/// Whose a token is, by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOwner {
+    /// A user's.
+    User(i64),
+    /// A service's.
+    Service(i64),
 }
 
 /// A token to be made.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Its owner's row.
-    pub user_id: i64,
+    /// Whose it is.
+    pub owner: TokenOwner,
     /// Digest of the secret.
     pub hash: SecretHash,
     /// First characters of the secret.
@@ -49,12 +60,13 @@ pub struct NewToken {
     pub expires: Option<OffsetDateTime>,
     /// The login it belongs to, if any.
     pub session_id: Option<String>,
-    /// Who asks for it.
+    /// Who asks for it, for people.
     pub client: String,
+    /// The OAuth client that it is issued to, if one asks for it.
+    pub client_id: Option<String>,
 }
 
-const COLUMNS: &str =
-    "id, user_id, prefix, scopes, note, created, expires, last_activity, session_id, client";
+const COLUMNS: &str = "id, user_id, service_id, prefix, scopes, note, created, expires, last_activity, session_id, client, client_id";
 
 impl Store {
     /// The token with this digest, unless it has ended.
@@ -92,25 +104,7 @@ impl Store {
 
     /// Adds a token.
     pub fn add_token(&mut self, new: &NewToken) -> Result<Token> {
-        self.write("add a token", |tx| {
-            tx.prepare_cached(
-                "INSERT INTO tokens (user_id, hash, prefix, scopes, note, created, expires, session_id, client)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                new.user_id,
-                new.hash.as_bytes().as_slice(),
-                new.prefix,
-                new.scopes.join(" "),
-                new.note,
-                micros(new.created),
-                new.expires.map(micros),
-                new.session_id,
-                new.client
-            ])?;
-            let id = tx.last_insert_rowid();
-            tx.query_row(&format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1"), [id], from_row)
-        })
+        self.write("add a token", |tx| insert(tx, new))
     }
 
     /// Notes that a token was used.
@@ -124,34 +118,73 @@ impl Store {
         })
     }
 
-    /// Revokes one token of a user.
+    /// Revokes one token of a user. If it was issued to an OAuth client, all of the user's tokens of that client go with it, as in
+    /// JupyterHub: to take an application's access away means all of it.
     pub fn delete_token(&mut self, user_id: i64, id: i64) -> Result<bool> {
         self.write("revoke a token", |tx| {
+            tx.execute(
+                "DELETE FROM tokens WHERE user_id = ?1 AND id <> ?2
+                 AND client_id = (SELECT client_id FROM tokens WHERE user_id = ?1 AND id = ?2)",
+                [user_id, id],
+            )?;
             Ok(tx.execute("DELETE FROM tokens WHERE user_id = ?1 AND id = ?2", [user_id, id])? > 0)
         })
     }
 
-    /// Removes tokens and logins that have ended; gives how many.
+    /// Removes tokens, codes and logins that have ended; gives how many.
     pub fn delete_expired(&mut self, now: OffsetDateTime) -> Result<usize> {
         self.write("remove what has ended", |tx| {
-            let tokens = tx.execute("DELETE FROM tokens WHERE expires <= ?1", [micros(now)])?;
-            Ok(tokens + tx.execute("DELETE FROM logins WHERE expires <= ?1", [micros(now)])?)
+            let now = [micros(now)];
+            let tokens = tx.execute("DELETE FROM tokens WHERE expires <= ?1", now)?;
+            let codes = tx.execute("DELETE FROM oauth_codes WHERE expires <= ?1", now)?;
+            Ok(tokens + codes + tx.execute("DELETE FROM logins WHERE expires <= ?1", now)?)
         })
     }
 }
 
+pub(crate) fn insert(tx: &Transaction<'_>, new: &NewToken) -> rusqlite::Result<Token> {
+    let (user_id, service_id) = match new.owner {
+        TokenOwner::User(id) => (Some(id), None),
+        TokenOwner::Service(id) => (None, Some(id)),
+    };
+    tx.prepare_cached(
+        "INSERT INTO tokens (user_id, service_id, hash, prefix, scopes, note, created, expires, session_id, client, client_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        user_id,
+        service_id,
+        new.hash.as_bytes().as_slice(),
+        new.prefix,
+        new.scopes.join(" "),
+        new.note,
+        micros(new.created),
+        new.expires.map(micros),
+        new.session_id,
+        new.client,
+        new.client_id
+    ])?;
+    let id = tx.last_insert_rowid();
+    tx.query_row(&format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1"), [id], from_row)
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Token> {
-    let scopes: String = row.get(3)?;
+    let scopes: String = row.get(4)?;
+    let owner = match row.get::<_, Option<i64>>(1)? {
+        Some(user) => TokenOwner::User(user),
+        None => TokenOwner::Service(row.get(2)?),
+    };
     Ok(Token {
         id: row.get(0)?,
-        user_id: row.get(1)?,
-        prefix: row.get(2)?,
-        scopes: scopes.split(' ').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
-        note: row.get(4)?,
-        created: from_micros(row.get(5)?),
-        expires: row.get::<_, Option<i64>>(6)?.map(from_micros),
-        last_activity: row.get::<_, Option<i64>>(7)?.map(from_micros),
-        session_id: row.get(8)?,
-        client: row.get(9)?,
+        owner,
+        prefix: row.get(3)?,
+        scopes: words(&scopes),
+        note: row.get(5)?,
+        created: from_micros(row.get(6)?),
+        expires: row.get::<_, Option<i64>>(7)?.map(from_micros),
+        last_activity: row.get::<_, Option<i64>>(8)?.map(from_micros),
+        session_id: row.get(9)?,
+        client: row.get(10)?,
+        client_id: row.get(11)?,
     })
 }

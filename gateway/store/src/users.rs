@@ -107,15 +107,20 @@ impl Store {
         })
     }
 
-    /// Sets a user's password hash and ends the user's logins, which the old password opened.
+    /// Sets a user's password hash and ends the user's logins, which the old password opened, with the tokens that belong to them.
     pub fn set_password_hash(&mut self, id: i64, hash: &str, now: OffsetDateTime) -> Result<()> {
         self.write("set a password", |tx| {
             tx.execute(
                 "INSERT OR REPLACE INTO passwords (user_id, hash, changed) VALUES (?1, ?2, ?3)",
                 params![id, hash, micros(now)],
             )?;
-            tx.execute("DELETE FROM logins WHERE user_id = ?1", [id])?;
-            Ok(())
+            for table in ["tokens", "oauth_codes"] {
+                tx.execute(
+                    &format!("DELETE FROM {table} WHERE session_id IN (SELECT session_id FROM logins WHERE user_id = ?1)"),
+                    [id],
+                )?;
+            }
+            tx.execute("DELETE FROM logins WHERE user_id = ?1", [id]).map(|_| ())
         })
     }
 }

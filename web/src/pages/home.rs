@@ -27,6 +27,8 @@ pub struct HomePage<'a> {
     pub servers: &'a [ServerRow],
     /// How many more named servers there may be.
     pub may_add: u32,
+    /// Services that the user may use: name and address.
+    pub services: &'a [(String, String)],
 }
 
 /// `/hub/home`
@@ -85,6 +87,13 @@ pub fn home(p: &HomePage<'_>) -> String {
             xsrf_field(p.xsrf)
         ));
     }
+    if !p.services.is_empty() {
+        body.push_str(r#"<h2>Services</h2><ul id="services">"#);
+        for (name, url) in p.services {
+            body.push_str(&format!(r#"<li><a href="{}">{}</a></li>"#, text(url), text(name)));
+        }
+        body.push_str("</ul>");
+    }
     page(&p.frame, "Home", "", &body)
 }
 
@@ -108,13 +117,17 @@ pub struct NotRunningPage<'a> {
     pub server: &'a str,
     /// Where it is started.
     pub start: &'a str,
+    /// Why it did not start, or ended by itself.
+    pub why: Option<&'a str>,
 }
 
 /// `/hub/user/…`
 pub fn not_running(p: &NotRunningPage<'_>) -> String {
     let which = if p.server.is_empty() { "server".to_owned() } else { format!("server {}", p.server) };
+    let why =
+        p.why.map_or_else(String::new, |why| format!(r#"<pre id="why">{}</pre>"#, text(&first_upper(why))));
     let body = format!(
-        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p><p><a class="button" id="start" href="{}">Start</a></p></section>"#,
+        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p>{why}<p><a class="button" id="start" href="{}">Start</a></p></section>"#,
         text(p.user),
         text(&which),
         text(p.start)

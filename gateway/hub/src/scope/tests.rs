@@ -1,7 +1,7 @@
 //! Tables and properties of scope resolution.
 
 use super::*;
-use crate::role::Role;
+use crate::role::Roles;
 use proptest::prelude::*;
 
 /// `g` holds ada and bob.
@@ -14,11 +14,11 @@ fn parse(texts: &[&str]) -> Vec<Scope> {
 }
 
 fn set(texts: &[&str]) -> ScopeSet {
-    ScopeSet::resolve(&parse(texts), "ada")
+    ScopeSet::resolve(&parse(texts), Whose::of_user("ada"))
 }
 
 fn admin() -> ScopeSet {
-    Role::held_by("root", true)
+    Roles::default().held_by_user("root", true, &[])
 }
 
 #[test]
@@ -50,7 +50,8 @@ fn words_are_read_or_refused() {
 
 #[test]
 fn every_contained_scope_exists() {
-    for (name, inner) in TABLE {
+    for table::Row(name, inner, about) in TABLE {
+        assert!(!about.is_empty() && about.starts_with(char::is_uppercase), "{name}: {about:?}");
         for i in *inner {
             assert!(known(i).is_some(), "{name} contains {i}");
         }
@@ -98,17 +99,37 @@ fn who_may_what() {
 
 #[test]
 fn a_token_is_never_more_than_its_owner() {
-    let user = Role::held_by("ada", false);
-    let token = ScopeSet::for_token(&parse(&["list:users"]), "ada", &user, &member);
+    let user = Roles::default().held_by_user("ada", false, &[]);
+    let token = ScopeSet::for_token(&parse(&["list:users"]), Whose::of_user("ada"), &user, &member);
     assert_eq!(token.to_strings(), ["read:users:groups!user=ada", "read:users:name!user=ada"]);
-    let token = ScopeSet::for_token(&parse(&["read:users!user"]), "ada", &user, &member);
+    let token = ScopeSet::for_token(&parse(&["read:users!user"]), Whose::of_user("ada"), &user, &member);
     assert!(token.to_strings().contains(&"read:users!user=ada".to_owned()));
-    assert_eq!(ScopeSet::for_token(&parse(&["inherit"]), "root", &admin(), &member), admin());
+    assert_eq!(ScopeSet::for_token(&parse(&["inherit"]), Whose::of_user("root"), &admin(), &member), admin());
+}
+
+#[test]
+fn bare_filters_mean_the_owner_or_the_client_that_asked() {
+    let all = ["read:users!user", "access:servers!server", "access:services!service"];
+    let text = |whose| ScopeSet::resolve(&parse(&all), whose).to_strings().join(" ");
+    let ada = Whose::of_user("ada");
+    assert!(!text(ada).contains("access:"), "{}", text(ada));
+    let by_server = Whose { issuer: Some(Issuer::Server("ada", "gpu")), ..ada };
+    assert!(text(by_server).starts_with("access:servers!server=ada/gpu read:"));
+    let by_service = Whose { issuer: Some(Issuer::Service("s")), ..ada };
+    assert!(text(by_service).starts_with("access:services!service=s read:"));
+    assert_eq!(text(Whose::of_service("s")), "access:services!service=s");
+    assert!(ScopeSet::resolve(&parse(&["self"]), Whose::of_service("s")).to_strings().is_empty());
+    let held = set(&["access:services"]);
+    let token = ScopeSet::for_token(&parse(&["access:services!service"]), by_service, &held, &member);
+    assert_eq!(token.access("access:services", Target::Service("s"), &member), Access::Granted);
+    assert_eq!(token.access("access:services", Target::Service("t"), &member), Access::Elsewhere);
+    let own = ScopeSet::for_token(&[], Whose::of_service("s"), &held, &member);
+    assert_eq!(own.to_strings(), ["read:services:name!service=s"]);
 }
 
 #[test]
 fn what_exceeds_the_owner_is_named() {
-    let user = Role::held_by("ada", false);
+    let user = Roles::default().held_by_user("ada", false, &[]);
     let table = [
         ("admin:users", Some("admin:auth_state")),
         ("read:users:name", Some("read:users:name")),
@@ -141,7 +162,7 @@ fn any_scope() -> impl Strategy<Value = String> {
 fn any_set() -> impl Strategy<Value = ScopeSet> {
     prop::collection::vec(any_scope(), 0..6).prop_map(|texts| {
         let scopes: Vec<Scope> = texts.iter().map(|t| Scope::parse(t).unwrap()).collect();
-        ScopeSet::resolve(&scopes, "ada")
+        ScopeSet::resolve(&scopes, Whose::of_user("ada"))
     })
 }
 

@@ -141,8 +141,8 @@ fn steps(job: &Inside<'_>) -> Result<Infallible, String> {
     report.insert(LayerName::NoNewPrivs, LayerState::On);
     said("closing its memory", set_dumpable_behavior(DumpableBehavior::NotDumpable))?;
     said("entering the home", chdir(&job.places.home))?;
-    // 10. All but kernels run below a small init, which stays outside their Landlock domain.
-    if job.plan.kind != Kind::Kernel || job.mode == Mode::Degraded {
+    // 10. All but kernels and servers run below a small init, which stays outside their Landlock domain.
+    if !job.plan.kind.has_shim() || job.mode == Mode::Degraded {
         below_init(job)?;
     }
     // 11. Landlock, then the filter: the last doors to close.

@@ -3,6 +3,7 @@
 pub(crate) mod filter;
 pub(crate) mod init;
 pub(crate) mod inside;
+pub(crate) mod kind;
 pub(crate) mod mounts;
 pub(crate) mod plan;
 pub(crate) mod start;

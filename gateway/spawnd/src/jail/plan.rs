@@ -1,11 +1,13 @@
 //! From a request to what exactly will run: pure.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::limits::JailKind;
 use gateway_spawnd::protocol::ErrorCode;
-use gateway_spawnd::settings::{Kernelspec, Settings};
-use gateway_spawnd::{KernelProfile, Limits, Profile, Refusal, RelPath, UserName};
+use gateway_spawnd::settings::{HUB_PORT, Kernelspec, ServerSpec, Settings};
+use gateway_spawnd::{JailId, KernelProfile, Limits, Mode, Refusal, RelPath, UserName};
+
+pub(crate) use super::kind::Kind;
 
 /// Where our programs lie inside.
 pub(crate) const PROGRAMS: &str = "/opt/carrel/bin";
@@ -22,53 +24,10 @@ pub(crate) const TOLD_FOLDER: &str = "/run/told";
 /// Where a kernel finds the proxy, and the port of its own loopback that leads there.
 pub(crate) const PROXY_FOLDER: &str = "/run/proxy";
 const PROXY_PORT: u16 = 3128;
+/// Where a server finds the gateway.
+pub(crate) const HUB_FOLDER: &str = "/run/hub";
 /// Where an engine is told what to do.
 pub(crate) const ENGINE_CONFIG: &str = "/etc/carrel/engine.toml";
-
-/// The kinds of jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Shim and kernel.
-    Kernel,
-    /// Desk.
-    Desk,
-    /// Engine.
-    Engine,
-}
-
-impl Kind {
-    /// Terminals at once. All jails of a host share one pool of some thousands.
-    pub(crate) fn ptys(self) -> u32 {
-        match self {
-            Self::Kernel => 16,
-            Self::Engine => 1,
-            Self::Desk => 96,
-        }
-    }
-
-    /// Whether it has a place of its own for sockets and connection files.
-    pub(crate) fn has_runtime(self) -> bool {
-        self == Self::Kernel
-    }
-
-    /// Under which name its bounds stand in the settings.
-    pub(crate) fn of(self) -> JailKind {
-        match self {
-            Self::Kernel => JailKind::Kernel,
-            Self::Desk => JailKind::Desk,
-            Self::Engine => JailKind::Engine,
-        }
-    }
-}
-
-impl From<Profile> for Kind {
-    fn from(profile: Profile) -> Self {
-        match profile {
-            Profile::Kernel => Self::Kernel,
-            Profile::Desk => Self::Desk,
-        }
-    }
-}
 
 /// What will run, in words of the inside.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) broker: bool,
     /// Whether a kernel has a way to the proxy.
     pub(crate) proxy: bool,
+    /// Whether it has a way to the gateway.
+    pub(crate) hub: bool,
 }
 
 /// Where things are: fixed inside a private root, host paths in `degraded` mode.
@@ -99,6 +60,7 @@ pub(crate) struct Places {
     pub(crate) broker: PathBuf,
     pub(crate) told: PathBuf,
     pub(crate) proxy: PathBuf,
+    pub(crate) hub: PathBuf,
     pub(crate) engine_config: PathBuf,
     pub(crate) shim: PathBuf,
     pub(crate) desk: PathBuf,
@@ -117,6 +79,7 @@ impl Places {
             broker: BROKER_FOLDER.into(),
             told: TOLD_FOLDER.into(),
             proxy: PROXY_FOLDER.into(),
+            hub: HUB_FOLDER.into(),
             engine_config: ENGINE_CONFIG.into(),
             shim: program("carrel-shim"),
             desk: program("carrel-desk"),
@@ -134,11 +97,20 @@ impl Places {
             broker: jail.join("broker"),
             told: jail.join("told"),
             proxy: jail.join("proxy"),
+            hub: jail.join("hub"),
             engine_config: settings.engine_config.clone().unwrap_or_default(),
             shim: settings.programs.shim.clone(),
             desk: settings.programs.desk.clone(),
             engine_program: settings.programs.engine.clone().unwrap_or_default(),
         }
+    }
+}
+
+/// Where things are in this mode.
+pub(crate) fn places(mode: Mode, settings: &Settings, jail: &Path, user: &UserName, id: &JailId) -> Places {
+    match mode {
+        Mode::Root | Mode::Userns => Places::inside(user),
+        Mode::Degraded => Places::outside(settings, user, jail, id.as_str()),
     }
 }
 
@@ -187,10 +159,7 @@ pub(crate) fn kernel(
             format!("grpc+unix://{}", text(&places.engine.join("engine.sock"))),
         ));
     }
-    for (name, value) in &spec.env {
-        env.retain(|(known, _)| known != name);
-        env.push((name.clone(), value.clone()));
-    }
+    set(&mut env, &spec.env);
     Ok(Plan { engine, proxy, ..plan(Kind::Kernel, whose, argv, env) })
 }
 
@@ -200,6 +169,25 @@ pub(crate) fn desk(places: &Places, whose: Whose) -> Plan {
     env.push(("SHELL".into(), "/bin/bash".into()));
     let argv = vec![text(&places.desk), "--bound".into(), text(&places.told)];
     plan(Kind::Desk, whose, argv, env)
+}
+
+/// A whole server: a user's, or a service.
+pub(crate) fn server(kind: Kind, spec: &ServerSpec, places: &Places, whose: Whose) -> Result<Plan, Refusal> {
+    if spec.argv.is_empty() {
+        return Err(Refusal::new(ErrorCode::Refused, "the server has an empty command"));
+    }
+    let relay = format!("{HUB_PORT}:{}", text(&places.hub.join("hub.sock")));
+    let mut argv = vec![text(&places.shim), "serve".into(), "--relay".into(), relay];
+    argv.extend(spec.port.into_iter().flat_map(|port| ["--port".to_owned(), port.to_string()]));
+    argv.push("--".into());
+    argv.extend(spec.argv.iter().cloned());
+    let mut env = common(places, &whose.user);
+    env.push(("SHELL".into(), "/bin/bash".into()));
+    if kind.has_runtime() {
+        env.push(("JUPYTER_RUNTIME_DIR".into(), text(&places.kernel)));
+    }
+    set(&mut env, &spec.env);
+    Ok(Plan { hub: true, ..plan(kind, whose, argv, env) })
 }
 
 /// A kernel's engine.
@@ -220,9 +208,16 @@ pub(crate) fn engine(settings: &Settings, places: &Places, whose: Whose) -> Plan
     Plan { broker, ..plan(Kind::Engine, whose, argv, env) }
 }
 
+fn set(env: &mut Vec<(String, String)>, more: &BTreeMap<String, String>) {
+    for (name, value) in more {
+        env.retain(|(known, _)| known != name);
+        env.push((name.clone(), value.clone()));
+    }
+}
+
 fn plan(kind: Kind, whose: Whose, argv: Vec<String>, env: Vec<(String, String)>) -> Plan {
     let Whose { user, uid, gid, limits } = whose;
-    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false, proxy: false }
+    Plan { kind, user, uid, gid, argv, env, limits, engine: false, broker: false, proxy: false, hub: false }
 }
 
 /// As programs look for it: curl takes some names in small letters only, others take the large ones.
@@ -314,6 +309,30 @@ mod tests {
             assert_eq!(value(&plan, name), Some("http://127.0.0.1:3128"), "{name}");
         }
         assert_eq!(value(&plan, "no_proxy"), Some("localhost,127.0.0.1,::1"));
+    }
+
+    #[test]
+    fn a_server_is_the_shim_with_a_way_in_and_a_way_to_the_hub() {
+        let user: UserName = "ada".parse().unwrap();
+        let places = Places::inside(&user);
+        let spec = ServerSpec {
+            argv: vec!["/env/bin/serve".into(), "--x".into()],
+            env: [("PATH".to_owned(), "/env/bin".to_owned())].into(),
+            port: Some(8888),
+            ..ServerSpec::default()
+        };
+        let plan = server(Kind::Classic, &spec, &places, whose(&user)).unwrap();
+        let words =
+            ["serve", "--relay", "8081:/run/hub/hub.sock", "--port", "8888", "--", "/env/bin/serve", "--x"];
+        assert_eq!(plan.argv[1..], words);
+        assert_eq!(
+            (value(&plan, "PATH"), value(&plan, "JUPYTER_RUNTIME_DIR")),
+            (Some("/env/bin"), Some("/run/k"))
+        );
+        assert!(plan.hub && !plan.engine && !plan.proxy);
+        let plan = server(Kind::Service, &ServerSpec { port: None, ..spec }, &places, whose(&user)).unwrap();
+        assert_eq!((plan.argv[4].as_str(), value(&plan, "JUPYTER_RUNTIME_DIR")), ("--", None));
+        assert!(server(Kind::Service, &ServerSpec::default(), &places, whose(&user)).is_err());
     }
 
     #[test]

@@ -290,6 +290,9 @@ fn rules(order: &Order<'_>) -> Vec<(PathBuf, Use)> {
     if plan.proxy {
         rules.push((places.proxy.clone(), Use::Read));
     }
+    if plan.hub {
+        rules.push((places.hub.clone(), Use::Read));
+    }
     rules.push(("/proc".into(), Use::Read));
     if order.view.is_some() {
         let own = [("/", Use::List), ("/dev", Use::Device), ("/dev/shm", Use::Write), ("/tmp", Use::Write)];

@@ -13,6 +13,7 @@ fn requests_are_the_bytes_of_the_architecture() {
     let cases = [
         (r#"{"op":"hello"}"#, Request::Hello {}),
         (r#"{"op":"list"}"#, Request::List { after: None }),
+        (r#"{"op":"listener","id":"c-1"}"#, Request::Listener { id: "c-1".parse().unwrap() }),
         (r#"{"op":"fd_put","tag":"ws/1"}"#, Request::FdPut { tag: "ws/1".into() }),
         (r#"{"op":"fd_take","prefix":"ws/","max":3}"#, Request::FdTake { prefix: "ws/".into(), max: 3 }),
         (r#"{"op":"fd_drop","tag":"x"}"#, Request::FdDrop { tag: "x".into() }),
@@ -47,6 +48,8 @@ fn what_a_request_must_not_carry_is_refused() {
         r#"{"op":"start","user":"Root","id":"k","profile":"kernel"}"#,
         r#"{"op":"start","user":"ada","id":"k","profile":"engine"}"#,
         r#"{"op":"start","user":"ada","id":"k","profile":"desk","uid":0}"#,
+        r#"{"op":"start","user":"ada","id":"c","profile":"classic","env":{"A":"b"}}"#,
+        r#"{"op":"listener"}"#,
         r#"{"op":"start","user":"ada","id":"k","profile":"kernel","kernelspec":"a","cwd":"/etc"}"#,
         r#"{"op":"start","user":"ada","id":"k","profile":"kernel","argv":["/bin/sh"]}"#,
         r#"{"op":"stop","id":"k","force":true}"#,

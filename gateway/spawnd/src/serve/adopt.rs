@@ -10,11 +10,12 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::aide::{Aide, Door};
+use super::aide::{Aide, Door, KEPT_HUB};
 use super::build::log_pipe;
 use super::engine::Engine;
 use super::jails::{Jail, Running};
 use super::record::{Former, Record, Recorded};
+use super::tail::Tail;
 use super::watch::MemoryWatch;
 use super::{KEPT_ENGINE, Server};
 use crate::host::cgroup::Group;
@@ -30,6 +31,7 @@ struct Sockets {
     engine: Option<OwnedFd>,
     broker: Option<OwnedFd>,
     proxy: Option<OwnedFd>,
+    hub: Option<OwnedFd>,
 }
 
 impl Server {
@@ -44,6 +46,7 @@ impl Server {
                 engine: kept(KEPT_ENGINE),
                 broker: kept(Aide::Broker.kept()),
                 proxy: kept(Aide::Proxy.kept()),
+                hub: kept(KEPT_HUB),
             };
             match self.take_over(&id, record, main, engine, sockets) {
                 Ok(jail) => {
@@ -134,6 +137,13 @@ impl Server {
                 Some(door)
             }
         };
+        let hub = if record.profile.is_server() {
+            let door = Door::to_gateway(&folder, (record.uid, record.gid), sockets.hub)?;
+            door.keep(&self.keeper, id);
+            Some(door)
+        } else {
+            None
+        };
         let mut jail = Jail {
             user: record.user,
             groups: record.groups,
@@ -149,6 +159,8 @@ impl Server {
             main,
             engine,
             door,
+            hub,
+            tail: Tail::default(),
             wall: own.wall_seconds.map(Duration::from_secs),
             ending: false,
             reason: None,
@@ -165,7 +177,7 @@ impl Server {
 
     /// Takes its sockets back.
     pub(crate) fn forget_kept(&self, id: &JailId) {
-        for kept in [KEPT_ENGINE, Aide::Broker.kept(), Aide::Proxy.kept()] {
+        for kept in [KEPT_ENGINE, Aide::Broker.kept(), Aide::Proxy.kept(), KEPT_HUB] {
             self.keeper.forget(&format!("{kept}{id}"));
         }
     }

@@ -142,9 +142,12 @@ struct Daemon {
     pace: Pace,
 }
 
-/// An engine's own socket at the broker, a kernel's at the proxy: whoever comes through it is this one.
+/// In the keeper: before the ids of jails whose way to the gateway it is.
+pub(crate) const KEPT_HUB: &str = "hub/";
+
+/// An engine's own socket at the broker, a kernel's at the proxy, a server's at the gateway: whoever comes through it is this one.
 pub(crate) struct Door {
-    pub(crate) aide: Aide,
+    pub(crate) kept: &'static str,
     pub(crate) listener: OwnedFd,
     /// Holds the socket; shown in the jail.
     pub(crate) folder: OwnedFd,
@@ -160,7 +163,24 @@ impl Door {
         ids: (u32, u32),
         kept: Option<OwnedFd>,
     ) -> Result<Self, Refusal> {
-        let name = aide.as_str();
+        Self::at((aide.as_str(), aide.kept()), jail, ids, kept)
+    }
+
+    /// To the gateway, which asks for the socket.
+    pub(crate) fn to_gateway(
+        jail: &OwnedFd,
+        ids: (u32, u32),
+        kept: Option<OwnedFd>,
+    ) -> Result<Self, Refusal> {
+        Self::at(("hub", KEPT_HUB), jail, ids, kept)
+    }
+
+    fn at(
+        (name, prefix): (&'static str, &'static str),
+        jail: &OwnedFd,
+        ids: (u32, u32),
+        kept: Option<OwnedFd>,
+    ) -> Result<Self, Refusal> {
         let os = |error: Errno| internal(&format!("making a jail's way to the {name}"), &error);
         let folder = match make_folder(jail, name, 0o755, None) {
             Err(Errno::EXIST) => openat(jail, name, FOLDER, Bits::empty()),
@@ -171,12 +191,12 @@ impl Door {
             Some(listener) => listener,
             None => listening(&folder, &format!("{name}.sock"), ids, SocketType::STREAM).map_err(os)?,
         };
-        Ok(Self { aide, listener, folder, told: false })
+        Ok(Self { kept: prefix, listener, folder, told: false })
     }
 
     /// Leaves the socket with the keeper, so that who asks while there is no spawnd waits instead of failing.
     pub(crate) fn keep(&self, keeper: &Keeper, id: &JailId) {
-        keeper.hold(&format!("{}{id}", self.aide.kept()), "", &self.listener);
+        keeper.hold(&format!("{}{id}", self.kept), "", &self.listener);
     }
 }
 

@@ -18,7 +18,8 @@ use super::Server;
 use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::homes::{self, TOLD};
-use super::jails::{Jail, Running, cgroup_leaf, places};
+use super::jails::{Jail, Running, cgroup_leaf};
+use super::tail::Tail;
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
@@ -78,9 +79,17 @@ impl Server {
             (Profile::Kernel, None) => {
                 Err(Refusal::new(ErrorCode::BadRequest, "a kernel needs a kernelspec"))
             }
-            (Profile::Desk, Some(_)) => {
-                Err(Refusal::new(ErrorCode::BadRequest, "a desk takes no kernelspec"))
+            (Profile::Desk | Profile::Classic | Profile::Service, Some(_)) => {
+                Err(Refusal::new(ErrorCode::BadRequest, "only a kernel takes a kernelspec"))
             }
+            // A service's account is nobody else's, and nobody else's is a service's.
+            (profile, _)
+                if (profile == Profile::Service) != self.settings.services.contains_key(&start.user) =>
+            {
+                let text = format!("{} is not an account for this profile", start.user);
+                Err(Refusal::new(ErrorCode::Refused, text))
+            }
+            (profile, _) if profile.is_server() => admit_server(&self.shop),
             _ => Ok(()),
         }
     }
@@ -91,7 +100,9 @@ impl Server {
         let ids = self.ids_of(&user)?;
         self.meet_user(&user, &groups);
         let project = self.quotas.is_ok().then_some(ids.0);
-        let home = home::ensure(&self.folders.homes, &user, ids, self.settings.skeleton.as_deref(), project)?;
+        // What a service keeps is in the place of a home.
+        let skeleton = self.settings.skeleton.as_deref().filter(|_| profile != Profile::Service);
+        let home = home::ensure(&self.folders.homes, &user, ids, skeleton, project)?;
         self.hold_home(&user, ids.0);
         let Self { settings, shop, views, folders, cgroups, cpus, users, keeper, .. } = self;
         let spec = match &kernelspec {
@@ -99,6 +110,11 @@ impl Server {
                 Refusal::new(ErrorCode::NotFound, format!("no kernelspec {name} in the settings"))
             })?),
             None => None,
+        };
+        let server = match profile {
+            Profile::Classic => Some(settings.classic.as_ref().ok_or_else(no_classic)?),
+            Profile::Service => settings.services.get(&user),
+            Profile::Kernel | Profile::Desk => None,
         };
         let kernel_profile = match (&kernelspec, spec) {
             (Some(name), Some(spec)) => profile_of(&settings.profiles, (name, spec), &user, &groups),
@@ -109,6 +125,8 @@ impl Server {
         }
         let view = match (shop.mode, &kernelspec) {
             (Mode::Degraded, _) => None,
+            _ if profile == Profile::Classic => Some(&views.classic),
+            _ if profile == Profile::Service => views.services.get(&user),
             (_, None) => Some(&views.desk),
             (_, Some(name)) if kernel_profile.devices() => views.with_devices.get(name),
             (_, Some(name)) => views.kernels.get(name),
@@ -159,13 +177,21 @@ impl Server {
         } else {
             None
         };
-        let places = places(shop.mode, settings, folders, &user, &id);
+        let hub = if profile.is_server() {
+            let door = Door::to_gateway(&folder, ids, None)?;
+            door.keep(keeper, &id);
+            Some(door)
+        } else {
+            None
+        };
+        let places = plan::places(shop.mode, settings, &folders.jail_path(id.as_str()), &user, &id);
         let limits = settings.limits.of_jail(Kind::from(profile).of(), &user, &groups);
         let wall = limits.wall_seconds.map(Duration::from_secs);
         let whose = Whose { user: user.clone(), uid: ids.0, gid: ids.1, limits };
-        let plan = match spec {
-            Some(spec) => plan::kernel(settings, spec, kernel_profile, &places, whose, &cwd)?,
-            None => plan::desk(&places, whose),
+        let plan = match (spec, server) {
+            (Some(spec), _) => plan::kernel(settings, spec, kernel_profile, &places, whose, &cwd)?,
+            (None, Some(server)) => plan::server(Kind::from(profile), server, &places, whose)?,
+            (None, None) => plan::desk(&places, whose),
         };
         let mut readable = settings.system.clone();
         readable.extend(["/etc".into(), places.shim.clone(), places.desk.clone()]);
@@ -181,6 +207,9 @@ impl Server {
             }
             if let Some(door) = &door {
                 trees.push(Tree::sealed(&door.folder, &places.proxy)?);
+            }
+            if let Some(door) = &hub {
+                trees.push(Tree::sealed(&door.folder, &places.hub)?);
             }
         }
         if view.is_some() && profile == Profile::Desk {
@@ -224,6 +253,8 @@ impl Server {
             main: None,
             engine,
             door,
+            hub,
+            tail: Tail::default(),
             wall,
             ending: false,
             reason: None,
@@ -285,6 +316,22 @@ fn admit_devices(settings: &Settings, shop: &Workshop) -> Result<(), Refusal> {
         return Err(Refusal::new(ErrorCode::Refused, text));
     }
     Ok(())
+}
+
+/// Whether a whole server can run here.
+fn admit_server(shop: &Workshop) -> Result<(), Refusal> {
+    // Without a loopback of its own everybody on the host could come in by its port.
+    if !shop.given.get(&LayerName::Net).is_some_and(LayerState::is_on) {
+        let text = "the profiles classic and service need the layer net, which this host does not give";
+        return Err(Refusal::new(ErrorCode::Refused, text));
+    }
+    Ok(())
+}
+
+fn no_classic() -> Refusal {
+    let text =
+        "nobody may have a classic server here; an administrator sets enabled under [classic] in carrel.toml";
+    Refusal::new(ErrorCode::Refused, text)
 }
 
 /// Whether a kernel can have a way to the proxy here.

@@ -220,7 +220,7 @@ impl Server {
             return;
         }
         for (id, jail) in self.jails.iter_mut().filter(|(_, jail)| jail.user == *name && !jail.ending) {
-            if jail.profile == Profile::Kernel || growths >= GROWTHS {
+            if jail.profile != Profile::Desk || growths >= GROWTHS {
                 log::warn(
                     "disk.over",
                     json!({ "id": id, "user": name, "bytes": usage.bytes, "files": usage.files }),
@@ -242,9 +242,9 @@ impl Server {
         })
     }
 
-    /// Whether a kernel may be started in this home.
+    /// Whether a kernel or a server may be started in this home.
     pub(crate) fn admit_home(&self, name: &UserName, profile: Profile) -> Result<(), Refusal> {
-        let beyond = self.disk.beyond.get(name).filter(|_| profile == Profile::Kernel);
+        let beyond = self.disk.beyond.get(name).filter(|_| profile != Profile::Desk);
         let Some(Beyond { usage, together, .. }) = beyond else { return Ok(()) };
         let limit =
             |bound: Option<u64>, unit: u64| bound.map_or("any".to_owned(), |b| (b / unit).to_string());

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::aide::{Aide, Door};
 use super::build::log_pipe;
-use super::jails::{Running, cgroup_leaf, places};
+use super::jails::{Running, cgroup_leaf};
 use super::users::User;
 use super::watch::MemoryWatch;
 use super::workshop::listening;
@@ -133,7 +133,7 @@ impl Server {
             _ => Some(views.engine.as_ref().map_err(|why| crate::host::refused(why.clone()))?),
         };
         let ids = (jail.uid, jail.gid);
-        let places = places(shop.mode, settings, folders, &jail.user, id);
+        let places = plan::places(shop.mode, settings, &folders.jail_path(id.as_str()), &jail.user, id);
         let limits = settings.limits.of_jail(Kind::Engine.of(), &jail.user, &jail.groups);
         let whose = Whose { user: jail.user.clone(), uid: ids.0, gid: ids.1, limits };
         let plan = plan::engine(settings, &places, whose);

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use gateway_spawnd::protocol::Memory;
 use gateway_spawnd::{
-    Exited, GroupName, JailId, JailInfo, LayerReport, Mode, Profile, Reason, Settings, SpecId, Stats,
-    UserName,
+    Exited, GroupName, JailId, JailInfo, LayerReport, Profile, Reason, SpecId, Stats, UserName,
 };
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -19,11 +18,10 @@ use super::aide::{Aide, Door};
 use super::engine::Engine;
 use super::lines::Lines;
 use super::record::{Record, Recorded};
+use super::tail::Tail;
 use super::watch::MemoryWatch;
 use crate::host::cgroup::Group;
-use crate::host::folders::Folders;
 use crate::host::process::{self, End};
-use crate::jail::plan::Places;
 use crate::jail::start::{self, Process};
 use crate::log;
 
@@ -127,6 +125,10 @@ pub(crate) struct Jail {
     pub(crate) engine: Option<Engine>,
     /// The way to the proxy, if it has one.
     pub(crate) door: Option<Door>,
+    /// A server's way to the gateway.
+    pub(crate) hub: Option<Door>,
+    /// What a server wrote last.
+    pub(crate) tail: Tail,
     /// How long it may live, from its birth.
     pub(crate) wall: Option<Duration>,
     /// Told to end, or ended; and why, if spawnd did.
@@ -181,6 +183,12 @@ impl Jail {
         self.reason = self.reason.or(reason);
         for (_, running) in self.processes() {
             running.end();
+        }
+    }
+
+    fn remember(&mut self, which: Which, lines: &[String]) {
+        if self.profile.is_server() && which == Which::Main {
+            self.tail.add(lines);
         }
     }
 
@@ -262,7 +270,7 @@ impl Server {
         };
         let mut lines = running.said(LAST_WORDS);
         lines.extend(running.lines.finish());
-        passed_on(id, which, lines);
+        passed_on(id, which, &lines);
         let stats = running.stats();
         exited.oom = stats.oom_kills.is_some_and(|kills| kills > 0);
         (exited.memory_peak_bytes, exited.memory_limit_bytes) =
@@ -273,6 +281,7 @@ impl Server {
             Which::Engine => jail.engine.as_mut().and_then(|engine| engine.running.take()),
         };
         jail.graves.extend(gone.map(|gone| gone.group));
+        jail.remember(which, &lines);
         let name = match which {
             Which::Main => "jail.end",
             Which::Engine => "engine.end",
@@ -308,7 +317,10 @@ impl Server {
     pub(crate) fn said(&mut self, id: &JailId, which: Which) {
         let running = self.jails.get_mut(id).and_then(|jail| jail.running(which));
         let lines = running.map(|running| running.said(1)).unwrap_or_default();
-        passed_on(id, which, lines);
+        passed_on(id, which, &lines);
+        if let Some(jail) = self.jails.get_mut(id) {
+            jail.remember(which, &lines);
+        }
     }
 
     /// Looks again at processes that had ended but not been reaped, and ends jails whose time is over.
@@ -351,10 +363,11 @@ impl Server {
             self.forget_at(Aide::Proxy, &id, &jail);
             self.remove_folders(&id);
             let waiters = std::mem::take(&mut jail.waiters);
-            let exited = Exited { home: self.home_use(&jail), ..jail.exited.clone() };
+            let lines = std::mem::take(&mut jail.tail).lines();
+            let exited = Exited { home: self.home_use(&jail), lines, ..jail.exited.clone() };
             let user = jail.user.clone();
             // Its descriptors too are closed before anybody is told.
-            if jail.engine.is_some() || jail.door.is_some() {
+            if jail.engine.is_some() || jail.door.is_some() || jail.hub.is_some() {
                 self.forget_kept(&id);
             }
             drop(jail);
@@ -365,24 +378,10 @@ impl Server {
     }
 }
 
-fn passed_on(id: &JailId, which: Which, lines: Vec<String>) {
+fn passed_on(id: &JailId, which: Which, lines: &[String]) {
     let part = if which == Which::Main { "main" } else { "engine" };
     for line in lines {
         log::info("jail.says", json!({ "id": id, "part": part, "line": line }));
-    }
-}
-
-/// Where things are in this mode.
-pub(crate) fn places(
-    mode: Mode,
-    settings: &Settings,
-    folders: &Folders,
-    user: &UserName,
-    id: &JailId,
-) -> Places {
-    match mode {
-        Mode::Root | Mode::Userns => Places::inside(user),
-        Mode::Degraded => Places::outside(settings, user, &folders.jail_path(id.as_str()), id.as_str()),
     }
 }
 

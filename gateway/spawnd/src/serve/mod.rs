@@ -12,6 +12,7 @@ pub(crate) mod lines;
 pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod store;
+pub(crate) mod tail;
 pub(crate) mod users;
 pub(crate) mod watch;
 pub(crate) mod workshop;

@@ -41,6 +41,13 @@ impl Server {
                 let list = self.list(after.as_ref());
                 self.reply(key, Ok(list), &[]);
             }
+            Request::Listener { id } => {
+                let copied = self.listener_of(&id);
+                match copied {
+                    Ok(listener) => self.reply(key, Ok(Done {}), &[listener]),
+                    Err(refusal) => self.reply::<()>(key, Err(refusal), &[]),
+                }
+            }
             Request::Stop { id } => self.stop(key, &id),
             Request::Stats { id } => {
                 let stats = self.jails.get(&id).map(super::jails::Jail::stats).ok_or_else(|| no_jail(&id));
@@ -91,6 +98,12 @@ impl Server {
         let born = Pid::from_raw(owner).map_or(0, birth);
         self.keeper.hold(&format!("{KEPT_FD}{tag}"), &json!([owner, born]).to_string(), copy);
         Ok(())
+    }
+
+    fn listener_of(&self, id: &JailId) -> Result<OwnedFd, Refusal> {
+        let hub = self.jails.get(id).and_then(|jail| jail.hub.as_ref());
+        let hub = hub.ok_or_else(|| Refusal::new(ErrorCode::NotFound, format!("no server's jail {id}")))?;
+        rustix::io::dup(&hub.listener).map_err(|error| internal("copying a listener", &error))
     }
 
     fn stop(&mut self, key: u64, id: &JailId) {

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use gateway_spawnd::settings::{AideSettings, Kernelspec, Settings};
-use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId};
+use gateway_spawnd::settings::{AideSettings, Kernelspec, ServerSpec, Settings};
+use gateway_spawnd::{Hello, LayerName, Mode, Refusal, SpecId, UserName};
 use rustix::fs::{AtFlags, Mode as Bits, chmodat, chownat, fstat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
@@ -37,6 +37,9 @@ pub(crate) struct Views {
     pub(crate) kernels: BTreeMap<SpecId, Result<View, String>>,
     /// The same with the devices of the settings, if there are any.
     pub(crate) with_devices: BTreeMap<SpecId, Result<View, String>>,
+    /// Of a classic server.
+    pub(crate) classic: Result<View, String>,
+    pub(crate) services: BTreeMap<UserName, Result<View, String>>,
 }
 
 /// Builds everything that jails share, takes over those that run, and opens the control socket.
@@ -132,7 +135,9 @@ fn check(settings: &Settings) -> Result<(), Refusal> {
         }
         check_trusted(program)?;
     }
+    let servers = settings.classic.iter().chain(settings.services.values());
     let shown = settings.kernelspecs.values().flat_map(|spec| &spec.paths).chain(&settings.engine_config);
+    let shown = shown.chain(servers.flat_map(|spec| &spec.paths));
     shown.filter(|path| path.exists()).try_for_each(|path| check_trusted(path))
 }
 
@@ -169,7 +174,16 @@ fn views(settings: &Settings, mode: Mode) -> Views {
     let those =
         specs.filter(|(id, spec)| !settings.devices.is_empty() && may_have_devices(settings, id, spec));
     let with_devices = those.map(|(id, spec)| (id.clone(), kernel(spec, &settings.devices))).collect();
-    Views { desk, engine, kernels, with_devices }
+    let server = |name: &str, kind: Kind, spec: &ServerSpec| {
+        build(name, wants(kind, ("carrel-shim", &programs.shim), &spec.paths, ordinary))
+    };
+    let classic = match &settings.classic {
+        Some(spec) => server("classic", Kind::Classic, spec),
+        None => Err("the settings name no classic server".to_owned()),
+    };
+    let services = settings.services.iter();
+    let services = services.map(|(id, spec)| (id.clone(), server("service", Kind::Service, spec))).collect();
+    Views { desk, engine, kernels, with_devices, classic, services }
 }
 
 fn wants<'a>(

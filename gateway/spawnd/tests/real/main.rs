@@ -16,4 +16,6 @@ mod proxy;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod service;
