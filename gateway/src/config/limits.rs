@@ -1,6 +1,6 @@
 //! `[limits.*]` and `[[limit]]`: bounds of jails, as an administrator writes them and as spawnd takes them.
 
-use super::{some_size, text};
+use super::text::{self, some_size};
 use carrel_spawnd::limits::{Change, Of, Rule, Together, Who};
 use carrel_spawnd::{LimitTables, Limits as JailLimits};
 use serde::{Deserialize, Deserializer, de};

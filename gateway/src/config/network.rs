@@ -21,7 +21,7 @@ pub struct NetworkSettings {
     /// Connections that one user may ask for in a minute.
     pub requests_per_minute: u32,
     /// Bytes of one user in an hour, both ways; 0 is no bound.
-    #[serde(deserialize_with = "super::size")]
+    #[serde(deserialize_with = "super::text::size")]
     pub traffic_per_hour: u64,
     /// How long a connection may be silent.
     pub idle_seconds: u64,

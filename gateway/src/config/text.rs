@@ -1,5 +1,7 @@
 //! Reading TOML so that a person sees what is wrong, where, and what was probably meant.
 
+use serde::{Deserialize, Deserializer, de};
+
 /// Reads a table.
 pub(super) fn parse(text: &str) -> Result<toml::Table, String> {
     text.parse().map_err(|e: toml::de::Error| explain(text, &e))
@@ -76,4 +78,25 @@ pub fn parse_size(text: &str) -> Option<u64> {
     )]
     let bytes = (number * (1_u64 << shift) as f64) as u64;
     Some(bytes)
+}
+
+/// A size as a number of bytes or a text such as `"512MiB"`.
+pub(super) fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(d)? {
+        Size::Bytes(n) => Ok(n),
+        Size::Text(t) => {
+            parse_size(&t).ok_or_else(|| de::Error::custom(format!("{t:?} is not a size such as \"512MiB\"")))
+        }
+    }
+}
+
+/// The same where it may be left out.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    size(d).map(Some)
 }
