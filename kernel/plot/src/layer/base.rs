@@ -1,5 +1,8 @@
 //! What is the same in all layers: mappings resolved, the select that everything is computed from, rows made of frames.
 
+mod placed;
+mod settings;
+
 use std::collections::BTreeMap;
 
 use carrel_cell::problem::{Ename, Problem, Span};
@@ -331,117 +334,6 @@ impl<'a> Base<'a> {
             }
             Data::All | Data::Nothing => None,
         }
-    }
-
-    fn position(&self) -> Result<Position, Problem> {
-        let Some(setting) = self.setting("position") else {
-            return Ok(match self.layer.geom {
-                Geom::Bar | Geom::Histogram | Geom::Area => Position::Stack,
-                Geom::Boxplot => Position::Dodge,
-                _ => Position::Identity,
-            });
-        };
-        match setting.value.text() {
-            Some("identity") => Ok(Position::Identity),
-            Some("stack") if !matches!(self.layer.geom, Geom::Point) => Ok(Position::Stack),
-            Some("dodge") if matches!(self.layer.geom, Geom::Bar | Geom::Boxplot | Geom::Point) => {
-                Ok(Position::Dodge)
-            }
-            Some("jitter") if self.layer.geom == Geom::Point => Ok(Position::Jitter),
-            other => {
-                let message = format!("{} cannot be placed so", self.layer.geom.name());
-                let names: &[&str] = match self.layer.geom {
-                    Geom::Point => &["identity", "dodge", "jitter"],
-                    Geom::Bar => &["stack", "dodge", "identity"],
-                    _ => &["stack", "identity"],
-                };
-                let problem = Problem::new(Ename::BadOption, message).at(setting.span);
-                Err(problem
-                    .hint(format!("position is one of {}", names.join(", ")))
-                    .suggest(other.unwrap_or(""), names))
-            }
-        }
-    }
-
-    fn offset(&self) -> Result<[f64; 2], Problem> {
-        let Some(setting) = self.setting("offset") else { return Ok([0.0, 0.0]) };
-        let numbers = setting.value.list().iter().map(Literal::number).collect::<Option<Vec<_>>>();
-        match numbers.as_deref() {
-            Some([both]) => Ok([*both, *both]),
-            Some([right, down]) => Ok([*right, *down]),
-            _ => {
-                Err(Problem::new(Ename::BadOption, "offset takes a number, or two: (4, -4)").at(setting.span))
-            }
-        }
-    }
-
-    pub(super) fn setting(&self, name: &str) -> Option<&Setting> {
-        self.layer.settings.iter().rev().find(|setting| setting.name == name)
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.setting(name).and_then(|setting| setting.value.text()).map(str::to_owned)
-    }
-
-    /// A number of a setting within bounds.
-    pub(super) fn number(&self, name: &str, default: f64, low: f64, high: f64) -> Result<f64, Problem> {
-        let Some(setting) = self.setting(name) else { return Ok(default) };
-        match setting.value.number() {
-            Some(n) if (low..=high).contains(&n) => Ok(n),
-            _ => Err(Problem::new(Ename::BadOption, format!("{name} takes a number from {low} to {high}"))
-                .at(setting.span)),
-        }
-    }
-
-    /// The rows of `PLACE`: literals, lists side by side.
-    pub(super) fn placed(&mut self) -> Result<Drawn, Problem> {
-        let mut count = 1;
-        let mut lists: Vec<(Aes, Vec<Literal>, Span)> = Vec::new();
-        for Setting { name, value, span } in &self.layer.settings {
-            let Some(aes) = Aes::parse(name) else { continue };
-            let place = aes.axis().is_some() || matches!(aes, Aes::Label | Aes::Width | Aes::Height);
-            if !place {
-                self.fixed.insert(unified(self.layer.geom, aes), check_fixed(aes, value, *span)?);
-                continue;
-            }
-            let values = value.list();
-            count = count.max(values.len());
-            let aes = if self.spec.flipped { aes.transposed() } else { aes };
-            lists.push((aes, values, *span));
-        }
-        let mut rows = vec![Row::default(); count];
-        for (aes, values, span) in lists {
-            if values.len() != 1 && values.len() != count {
-                let message = format!("{} has {} values, others have {count}", aes.name(), values.len());
-                return Err(Problem::new(Ename::ValueError, message).at(span));
-            }
-            let mut kind = Kind::Category;
-            for (at, row) in rows.iter_mut().enumerate() {
-                let value = match &values[at % values.len()] {
-                    Literal::Number(n) => Value::Number(*n),
-                    Literal::Text(text) => match crate::scale::parse_time(text) {
-                        Some(ms) if aes.axis().is_some() => Value::Time(ms),
-                        _ => Value::Text(text.clone()),
-                    },
-                    other => other.label().map_or(Value::Null, Value::Text),
-                };
-                kind = match value {
-                    Value::Number(_) => Kind::Number,
-                    Value::Time(_) => Kind::Time,
-                    _ => kind,
-                };
-                row.values.insert(aes, value);
-            }
-            self.kinds.insert(aes, kind);
-        }
-        for aes in self.layer.geom.needs() {
-            if !self.kinds.contains_key(aes) {
-                let hint = format!("as in PLACE {} SETTING {} => 1", self.layer.geom.name(), aes.name());
-                let message = format!("{} needs {}", self.layer.geom.name(), aes.name());
-                return Err(Problem::new(Ename::BadOption, message).at(self.layer.span).hint(hint));
-            }
-        }
-        self.drawn(rows, &[])
     }
 }
 
