@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use carrel_cell::problem::{Ename, Problem, Span};
 
-use super::{Drawn, Position, Row, check_fixed};
+use super::{Drawn, Row, check_fixed};
 use crate::aesthetic::Aes;
 use crate::frame::{Column, Frame, Kind, Value};
 use crate::geom::Geom;
