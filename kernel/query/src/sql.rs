@@ -18,7 +18,7 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use crate::problems;
 pub use operators::Operators;
 pub use provider::Provider;
-pub use rewrite::{Answers, Stop, TWIN, is_call, rewrite};
+pub use rewrite::{Answers, DATE_PARTS, Stop, TWIN, is_call, rewrite};
 pub(crate) use rewrite::{MACROS, REWRITTEN};
 pub use strict::{check, check_functions};
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
-use carrel_query::sql::Provider;
+use carrel_query::sql::{DATE_PARTS, Provider};
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator,
     ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut,
@@ -76,26 +76,6 @@ struct Own {
     words: HashSet<Span>,
 }
 
-/// Parts of dates stand bare among arguments.
-const PARTS: &[&str] = &[
-    "microsecond",
-    "millisecond",
-    "second",
-    "minute",
-    "hour",
-    "day",
-    "dayofweek",
-    "dayofyear",
-    "week",
-    "isoweek",
-    "month",
-    "quarter",
-    "year",
-    "isoyear",
-    "decade",
-    "century",
-];
-
 impl Own {
     fn alias(&mut self, alias: Option<&TableAlias>) {
         let Some(alias) = alias else { return };
@@ -153,7 +133,7 @@ impl VisitorMut for Own {
                 for arg in &list.args {
                     match arg {
                         FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(word)))
-                            if PARTS.contains(&word.value.to_lowercase().trim_end_matches('s')) =>
+                            if DATE_PARTS.contains(&word.value.to_lowercase().trim_end_matches('s')) =>
                         {
                             self.words.insert(word.span);
                         }

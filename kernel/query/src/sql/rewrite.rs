@@ -29,6 +29,7 @@ use sqlparser::tokenizer::Span;
 use super::provider::Provider;
 use crate::problems;
 
+pub use calls::DATE_PARTS;
 pub(crate) use macros::{MACROS, REWRITTEN};
 pub use select::TWIN;
 

@@ -16,6 +16,7 @@ use sqlparser::tokenizer::{Span, Tokenizer};
 use super::macros::MACROS;
 use super::{Rewriter, Stop, columns, from, last_name, normalized};
 use crate::sql::dialect::Carrel;
+pub use dates::DATE_PARTS;
 
 type Made = Result<Option<Expr>, Stop>;
 

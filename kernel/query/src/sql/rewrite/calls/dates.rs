@@ -6,7 +6,7 @@ use super::super::{Rewriter, from};
 use super::{arguments, named};
 
 /// Words for parts of a date that stand bare among arguments, as in BigQuery and Snowflake.
-const PARTS: &[&str] = &[
+pub const DATE_PARTS: &[&str] = &[
     "microsecond",
     "millisecond",
     "second",
@@ -33,7 +33,10 @@ impl Rewriter<'_> {
             Expr::Identifier(word) if word.quote_style.is_none() => {
                 let word = word.value.to_lowercase();
                 let plain = word.trim_end_matches('s').to_owned();
-                PARTS.iter().find(|part| **part == word || **part == plain).map(|part| (*part).to_owned())
+                DATE_PARTS
+                    .iter()
+                    .find(|part| **part == word || **part == plain)
+                    .map(|part| (*part).to_owned())
             }
             _ => None,
         };
