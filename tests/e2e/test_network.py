@@ -128,7 +128,7 @@ def test_what_is_allowed_is_reached_with_nothing_changed(python, networked, web)
 
 def test_what_is_not_is_refused_and_says_whom_to_ask(python, web):
     kernel = python()
-    for address in ("pypi.org/1", f"ml-files:{web}/1", "169.254.169.254/1", "10.0.0.1/1"):
+    for address in ("packages.example/1", f"ml-files:{web}/1", "169.254.169.254/1", "10.0.0.1/1"):
         printed, error = kernel.fetch(address)
         assert printed == "" and "403" in error and ASK in error, (address, error)
         assert address.split("/")[0].split(":")[0] in error, error

@@ -121,7 +121,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::new(noon);
         let asker = Asker { user: "ada".into(), groups: vec![], kernel: "k-1".into() };
-        let target = Target::parse("pypi.org:443", None).unwrap();
+        let target = Target::parse("packages.example:443", None).unwrap();
         let open = Entry {
             event: "open",
             verdict: "allowed",
@@ -135,7 +135,7 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[0],
-            r#"{"time":"2026-11-24T12:00:00Z","user":"ada","kernel":"k-1","event":"open","host":"pypi.org","port":443,"address":"1.2.3.4","verdict":"allowed"}"#
+            r#"{"time":"2026-11-24T12:00:00Z","user":"ada","kernel":"k-1","event":"open","host":"packages.example","port":443,"address":"1.2.3.4","verdict":"allowed"}"#
         );
         assert!(
             lines[1]

@@ -171,7 +171,7 @@ impl What {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "[[allow]] {text:?} is not a host: write \"pypi.org\", \"*.example.org:8443\", \"10.0.0.5:22\", \"[2001:db8::1]:443\" or \"*\"; \
+                "[[allow]] {text:?} is not a host: write \"packages.example\", \"*.example.org:8443\", \"10.0.0.5:22\", \"[2001:db8::1]:443\" or \"*\"; \
                  without a port 443 is meant, \":*\" is all ports"
             )
         };
@@ -232,7 +232,7 @@ mod tests {
         let policy = policy(
             r#"
             allow = [
-              { hosts = ["pypi.org", "*.pythonhosted.org"] },
+              { hosts = ["packages.example", "*.files.example"] },
               { hosts = ["*.corp.example:8443", "10.0.0.5:22"], group = "ml", addresses = ["10.0.0.0/8"] },
               { hosts = ["*:*"], user = "eve" },
             ]
@@ -244,16 +244,16 @@ mod tests {
         let open = || Some(Grant::Resolve(vec![]));
         let ten = || Some(Grant::Resolve(vec!["10.0.0.0/8".parse().unwrap()]));
         for (who, target, want) in [
-            (&ada, "pypi.org:443", open()),
-            (&ada, "PYPI.ORG.:443", open()),
-            (&ada, "pypi.org:80", None),
-            (&ada, "evil-pypi.org:443", None),
-            (&ada, "a.pypi.org:443", None),
-            (&ada, "files.pythonhosted.org:443", open()),
-            (&ada, "a.b.pythonhosted.org:443", open()),
-            (&ada, "pythonhosted.org:443", None),
-            (&ada, "evilpythonhosted.org:443", None),
-            (&ada, "files.pythonhosted.org.evil.org:443", None),
+            (&ada, "packages.example:443", open()),
+            (&ada, "PACKAGES.EXAMPLE.:443", open()),
+            (&ada, "packages.example:80", None),
+            (&ada, "evil-packages.example:443", None),
+            (&ada, "a.packages.example:443", None),
+            (&ada, "data.files.example:443", open()),
+            (&ada, "a.b.files.example:443", open()),
+            (&ada, "files.example:443", None),
+            (&ada, "evilfiles.example:443", None),
+            (&ada, "data.files.example.evil.org:443", None),
             (&ada, "x.corp.example:8443", None),
             (&ml, "x.corp.example:8443", ten()),
             (&ml, "files.corp.example:8443", Some(Grant::Fixed(vec!["10.1.1.1".parse().unwrap()]))),

@@ -62,7 +62,7 @@ impl Refusal {
         let shown = target.map_or_else(|| "the host".to_owned(), ToString::to_string);
         let seconds = |wait: &Duration| wait.as_secs() + 1;
         match self {
-            Self::Bad(Bad::Target) => "a host and a port are needed, such as pypi.org:443".into(),
+            Self::Bad(Bad::Target) => "a host and a port are needed, such as packages.example:443".into(),
             Self::Bad(Bad::Scheme) => {
                 "this proxy passes on http:// requests; for everything else it opens tunnels (CONNECT)".into()
             }

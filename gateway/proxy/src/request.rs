@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_read_and_what_follows_is_left() {
-        let (request, used) = whole("CONNECT PyPI.org:443 HTTP/1.1\r\nHost: other.org:1\r\n\r\nrest");
-        assert_eq!(request, Request::Tunnel(Target::parse("pypi.org:443", None).unwrap()));
-        assert_eq!(used, 52);
+        let (request, used) = whole("CONNECT Packages.Example:443 HTTP/1.1\r\nHost: other.org:1\r\n\r\nrest");
+        assert_eq!(request, Request::Tunnel(Target::parse("packages.example:443", None).unwrap()));
+        assert_eq!(used, 60);
     }
 
     #[test]

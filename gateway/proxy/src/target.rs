@@ -103,8 +103,8 @@ mod tests {
     fn one_spelling_only() {
         let of = |text: &str| Target::parse(text, None).map(|target| target.to_string());
         for (text, want) in [
-            ("PyPI.org:443", "pypi.org:443"),
-            ("pypi.org.:443", "pypi.org:443"),
+            ("Packages.Example:443", "packages.example:443"),
+            ("packages.example.:443", "packages.example:443"),
             ("1.2.3.4:80", "1.2.3.4:80"),
             ("[2606:4700::1]:443", "[2606:4700::1]:443"),
             ("[::ffff:10.0.0.1]:1", "10.0.0.1:1"),
@@ -116,12 +116,12 @@ mod tests {
         for bad in [
             "",
             ":443",
-            "pypi.org",
-            "pypi.org:",
-            "pypi.org:0",
-            "pypi.org:65536",
-            "pypi.org:+1",
-            "pypi.org:443:1",
+            "packages.example",
+            "packages.example:",
+            "packages.example:0",
+            "packages.example:65536",
+            "packages.example:+1",
+            "packages.example:443:1",
             "a..b:1",
             ".a:1",
             "a b:1",

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn rules_become_what_spawnd_and_the_proxy_take() {
         let text = "[network]\nask = \"it@example.org\"\ntraffic_per_hour = \"1GiB\"\n[network.hosts]\n\"pypi.internal\" = [\"10.0.0.1\"]\n\
-                    [[allow]]\nhosts = [\"pypi.org\"]\n[[allow]]\nhosts = [\"*.corp\"]\nuser = \"Ada L\"\naddresses = [\"10.0.0.0/8\"]\n\
+                    [[allow]]\nhosts = [\"packages.example\"]\n[[allow]]\nhosts = [\"*.corp\"]\nuser = \"Ada L\"\naddresses = [\"10.0.0.0/8\"]\n\
                     [[profile]]\nname = \"kernel+proxy\"\nkernel = \"python3\"\ngroup = \"ml team\"";
         let config = parse(text).unwrap();
         assert_eq!(config.network.traffic_per_hour, 1 << 30);

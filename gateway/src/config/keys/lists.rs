@@ -67,7 +67,7 @@ pub(super) const LISTS_TEXT: &str = r#"
 # listed. A changed list holds, also for kernels that run, as soon as the gateway has been started again.
 #
 # [[allow]]
-# hosts = ["pypi.org", "files.pythonhosted.org", "*.anaconda.org", "deb.debian.org:80"]
+# hosts = ["packages.example", "data.files.example", "*.conda.example", "debian.example:80"]
 #
 # [[allow]]
 # group = "ml"                       # or user = "ada"; neither is everybody
