@@ -4,7 +4,7 @@ import re
 import pyarrow.lib
 import pytest
 
-LEAK = re.compile(r"DataFusion|Arrow|Utf8|U?Int\d|Float\d|Decimal\d|Timestamp\(|Some\(|Expr|coerc|panick|External error|UDF")
+LEAK = re.compile(r"DataFusion|Arrow|Utf8|U?Int\d|Float\d|Decimal\d|Timestamp\(|Some\(|Expr|coerc|panick|External error|UDF|No function matches|explicit type casts|Candidate functions")
 
 WRONG = {
     "a text that is no number": ("SELECT CAST(n_name AS INT) FROM tpch.nation", "FRANCE|ALGERIA|[A-Z]+", "TRY_CAST"),
@@ -17,6 +17,7 @@ WRONG = {
     "types that do not meet": ("SELECT n_name + DATE '2024-01-01' FROM tpch.nation", "VARCHAR|DATE", ""),
     "an argument of another type": ("SELECT sqrt(n_name) FROM tpch.nation", "VARCHAR|sqrt|[A-Z]+", ""),
     "a sum of texts": ("SELECT sum(n_name) FROM tpch.nation", "sum does not take VARCHAR", ""),
+    "a function behind SUMMARIZE": ("SUMMARIZE read_csv('x.csv')", "a function is not supported here", "FROM read_csv"),
     "a list of many types": ("SELECT [1, 'a', DATE '2024-01-01']", "one type", ""),
     "a number for a condition": ("SELECT n_name FROM tpch.nation WHERE n_nationkey", "n_nationkey is BIGINT", "<> 0"),
     "a rank in WHERE": ("SELECT n_name FROM tpch.nation WHERE row_number() OVER () = 1", "window function", "QUALIFY"),

@@ -12,6 +12,7 @@ use std::fmt::Display;
 
 use arrow::error::ArrowError;
 use carrel_cell::problem::{Ename, Problem, did_you_mean};
+use carrel_cell::statement::quote_name;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use parquet::errors::ParquetError;
@@ -244,6 +245,8 @@ fn suggest_column(problem: Problem, field: &Column, valid: &[Column]) -> Problem
         return problem.hint(format!("{CAPITALS}\"{}\"", one.replace('"', "\"\"")));
     }
     if let Some(near) = did_you_mean(&field.name, &names) {
+        let plain = near.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let near = if plain { near } else { quote_name(&near) };
         return problem.hint(format!("did you mean {near}?"));
     }
     if names.is_empty() || names.len() > 30 {

@@ -207,7 +207,12 @@ impl<'a> Parser<'a> {
             let (path, span) = self.string("a file")?;
             return Ok(Target::File { path, span });
         }
-        Ok(Target::Name(self.name("a dataset, a table, a 'file' or a query")?))
+        let name = self.name("a dataset, a table, a 'file' or a query")?;
+        if self.peek().is_some_and(|token| token.is_symbol(self.src, '(')) {
+            let hint = format!("write FROM {name}(…) behind it, which is a query");
+            return Err(Problem::unsupported(self.here(), "a function is not supported here", hint));
+        }
+        Ok(Target::Name(name))
     }
 
     fn create(&mut self) -> Parsed<StatementKind> {

@@ -63,6 +63,7 @@ fn targets() {
     let table = one("DESCRIBE TABLE t");
     assert!(matches!(table, StatementKind::Describe { target: Target::Name(name) } if name.last() == "t"));
     fails("DESCRIBE", Ename::SyntaxError, "", "the statement ends");
+    fails("SUMMARIZE read_csv('a')", Ename::Unsupported, "(", "a function is not supported here");
     fails("SUMMARIZE a b", Ename::SyntaxError, "b", "the end of the statement");
 }
 

@@ -11,7 +11,8 @@ pub(super) fn mismatch(message: &str) -> Problem {
         |before: &str| message.split_once(before).map(|(_, rest)| rest.lines().next().unwrap_or_default());
     // a problem of ours that went through the planner as text
     if let Some((_, ours)) = message.rsplit_once("TypeError: ") {
-        return said(ours.lines().next().unwrap_or_default().to_owned());
+        let ours = ours.lines().next().unwrap_or_default();
+        return said(ours.split(". No function matches").next().unwrap_or(ours).to_owned());
     }
     if let Some((computed, _)) =
         after("arithmetic expression ").and_then(|rest| rest.split_once(" to valid types"))
