@@ -189,9 +189,13 @@ def attack(url, token, end, *pairs):
 
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
-    # These stand for other machines: who works there is not slowed down by this one, and who attacks does not do so with this one's own power.
+    # These stand for other machines: who works there is not slowed down by this one, and who attacks does not do so with this one's own power. A session of
+    # one's own counts as one program beside others (sched_autogroup), so it is the session that has the priority.
+    priority = -20 if what == "work" else 19
+    os.setsid()
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, -20 if what == "work" else 19)
-    except PermissionError:
+        os.setpriority(os.PRIO_PROCESS, 0, priority)
+        pathlib.Path("/proc/self/autogroup").write_text(str(priority))
+    except OSError:
         pass
     {"work": work, "attack": attack}[what](*words)

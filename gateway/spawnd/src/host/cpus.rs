@@ -31,7 +31,7 @@ impl Cpus {
 }
 
 /// Those that this process may use.
-fn available() -> Vec<usize> {
+pub(crate) fn available() -> Vec<usize> {
     let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }

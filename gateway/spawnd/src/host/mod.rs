@@ -1,5 +1,6 @@
 //! What spawnd has on this host: its mode, folders, uids, cgroups.
 
+pub(crate) mod beat;
 pub(crate) mod cgroup;
 pub(crate) mod cpus;
 pub(crate) mod folders;

@@ -13,6 +13,7 @@ pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod store;
 pub(crate) mod tail;
+pub(crate) mod turns;
 pub(crate) mod users;
 pub(crate) mod watch;
 pub(crate) mod workshop;
@@ -80,6 +81,8 @@ pub(crate) struct Server {
     /// Whose jails these are.
     pub(crate) users: BTreeMap<UserName, User>,
     pub(crate) aides: Aides,
+    /// Who stands behind others for processors.
+    pub(crate) turns: turns::Turns,
     /// The count of homes.
     pub(crate) disk: disk::Watch,
     pub(crate) exits: Exits,
@@ -130,6 +133,7 @@ impl Server {
             }
             self.keep_aides(Instant::now());
             self.count_homes(Instant::now());
+            self.take_turns(Instant::now());
             for token in self.wait()? {
                 match token {
                     Token::Signal => self.signalled(),
@@ -176,7 +180,8 @@ impl Server {
             tokens.push(Token::Counted);
             fds.push(PollFd::new(counting, PollFlags::IN));
         }
-        patience = [self.aides_due(now), self.count_due(now)].into_iter().flatten().min();
+        patience =
+            [self.aides_due(now), self.count_due(now), self.turns_due(now)].into_iter().flatten().min();
         for (id, jail) in &self.jails {
             for (which, process) in jail.processes() {
                 if process.unreaped.is_none() {

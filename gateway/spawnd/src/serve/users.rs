@@ -6,6 +6,7 @@ use gateway_spawnd::{GroupName, LayerState, Limits, Together, UserName};
 
 use super::Server;
 use super::homes::{Count, Held};
+use super::turns::Turn;
 use crate::host::cgroup::{Bounds, Group};
 
 /// A user with running jails.
@@ -17,6 +18,7 @@ pub(crate) struct User {
     pub(crate) cgroup: Group,
     pub(crate) held: Held,
     pub(crate) count: Option<Count>,
+    pub(crate) turn: Turn,
 }
 
 impl User {
@@ -47,7 +49,8 @@ impl Server {
         }
         let cgroup = self.cgroups.user(name, &bounds);
         let (held, count) = (Held::Unknown, None);
-        let user = User { groups: groups.to_vec(), together, bounds, cgroup, held, count };
+        let turn = Turn::default();
+        let user = User { groups: groups.to_vec(), together, bounds, cgroup, held, count, turn };
         self.users.insert(name.clone(), user);
     }
 

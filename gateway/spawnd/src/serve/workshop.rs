@@ -105,6 +105,7 @@ pub(crate) fn open(mut settings: Settings, keeper: Keeper) -> Result<Server, Ref
         jails: BTreeMap::new(),
         users: BTreeMap::new(),
         aides: Aides::default(),
+        turns: super::turns::Turns::default(),
         disk: super::disk::Watch::default(),
         exits: Exits::default(),
         store: FdStore::default(),

@@ -19,3 +19,5 @@ mod restart;
 mod servers;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod turns;

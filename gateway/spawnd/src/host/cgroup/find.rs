@@ -162,6 +162,18 @@ pub(super) fn find_v2(
     Ok((folder, enabled))
 }
 
+/// Our folder of a version 2 that has no controllers, where the kernel counts in it how long processes wait (`CONFIG_PSI`).
+pub(super) fn find_pressure(mounts: &[Mount], own: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+    let mount = mounts.iter().find(|mount| mount.version == 2)?;
+    let folder = own_folder(mount, own.get("").map_or("/", String::as_str)).join(name);
+    make(&folder).ok()?;
+    let counted = folder.join("cpu.pressure").exists();
+    if !counted {
+        let _ = fs::remove_dir(&folder);
+    }
+    counted.then_some(folder)
+}
+
 /// A group that is divided takes no process, and systemd puts a unit's first one into the unit's own group.
 const UNIT: &str = "systemd cannot start this unit again while kernels run: add DelegateSubgroup=carrel-main (systemd 254 or newer), or take Delegate= out";
 

@@ -5,13 +5,16 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gateway_spawnd::advice::NO_LIMIT;
 use gateway_spawnd::{LayerReport, LayerState, Stats};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::writes::{Bounds, CONTROLLERS, Version, Write, first_writes, writes};
+use super::writes::{Bounds, CONTROLLERS, Version, Write, first_writes, weight, writes};
+use crate::log;
 
 /// One jail's or one user's group; on version 1 a folder for each controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,12 +82,36 @@ impl Group {
             None => {}
         }
         stats.pids = self.controllers.get("pids").and_then(|(folder, _)| number(folder, "pids.current"));
-        stats.cpu_usec = match (self.controllers.get("cpuacct"), self.controllers.get("cpu")) {
-            (Some((folder, _)), _) => number(folder, "cpuacct.usage").map(|nanos| nanos / 1000),
-            (None, Some((folder, Version::V2))) => field(folder, "cpu.stat", "usage_usec"),
-            _ => None,
-        };
+        stats.cpu_usec = self.processor_time().and_then(|time| u64::try_from(time.as_micros()).ok());
         stats
+    }
+
+    /// What its processes, and those that were in it, have computed.
+    pub(crate) fn processor_time(&self) -> Option<Duration> {
+        match (self.controllers.get("cpuacct"), self.controllers.get("cpu")) {
+            (Some((folder, _)), _) => number(folder, "cpuacct.usage").map(Duration::from_nanos),
+            (None, Some((folder, Version::V2))) => {
+                field(folder, "cpu.stat", "usage_usec").map(Duration::from_micros)
+            }
+            _ => None,
+        }
+    }
+
+    /// How long some process of it could have computed and had to wait.
+    pub(crate) fn processor_wait(&self) -> Option<Duration> {
+        let text = fs::read_to_string(self.v2.as_ref()?.join("cpu.pressure")).ok()?;
+        let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+        let total = some.split(' ').find_map(|word| word.strip_prefix("total="))?;
+        total.parse().ok().map(Duration::from_micros)
+    }
+
+    /// Lets others go first, or stand beside them again.
+    pub(crate) fn stand(&self, behind: bool) {
+        let Some((folder, version)) = self.controllers.get("cpu") else { return };
+        let Write { file, value, .. } = weight(*version, behind);
+        if let Err(error) = fs::write(folder.join(file), value) {
+            log::warn("cgroup.weight", json!({ "folder": folder, "error": error.to_string() }));
+        }
     }
 
     /// What its bounds are, as the kernel has them.

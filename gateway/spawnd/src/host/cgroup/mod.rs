@@ -1,7 +1,8 @@
 //! Limits by control groups: version 1 or 2, whichever the host gives, or the reason why not.
 //!
 //! Version 1: one folder `carrel-<hash>` per controller, below spawnd's own group; processors are shared by folders `carrel-<hash>-u-<user>` beside
-//! whatever else runs there, so that what one user takes is not taken from what another one is owed. Version 2: one such folder below a
+//! whatever else runs there, so that what one user takes is not taken from what another one is owed; where version 2 is mounted too, a group without
+//! controllers there tells how long a user's processes waited. Version 2: one such folder below a
 //! group that was delegated to us (or below the root, for root); spawnd itself steps into a leaf first, because a group
 //! that hands out controllers may hold no processes. In it a group per user, and in that a leaf per jail.
 
@@ -18,7 +19,7 @@ use gateway_spawnd::{LayerName, LayerReport, LayerState, Mode, UserName};
 use serde_json::json;
 
 use crate::log;
-use find::{Place, enable, find_v1, find_v2, make, parse_mounts, parse_own};
+use find::{Place, enable, find_pressure, find_v1, find_v2, make, parse_mounts, parse_own};
 pub(crate) use group::Group;
 use weight::Disk;
 pub(crate) use writes::Bounds;
@@ -80,7 +81,11 @@ impl Cgroups {
         if let Some(base) = shared.or_else(counted) {
             found.v1.insert("cpuacct", base);
         }
-        found.v2 = v2.ok().filter(|(_, controllers)| !controllers.is_empty());
+        found.v2 = v2.ok().or_else(|| {
+            // Version 1 has the controllers, and version 2 beside it can say who waits for processors.
+            let folder = found.v1.contains_key("cpu").then(|| find_pressure(&mounts, &own, &name))??;
+            Some((Base::below(folder), Vec::new()))
+        });
         found
     }
 
@@ -107,6 +112,8 @@ impl Cgroups {
     pub(crate) fn user(&self, user: &UserName, bounds: &Bounds) -> Group {
         let (group, _) = self.make(user, None, bounds);
         group.bound(bounds, true);
+        // It may be another spawnd's, and how it stood is not known.
+        group.stand(false);
         group
     }
 
@@ -142,8 +149,8 @@ impl Cgroups {
         let (mut group, mut failed) = (Group::default(), BTreeMap::new());
         for (controller, base) in &self.v1 {
             let layer = CONTROLLERS.iter().find(|(_, _, old)| old == controller).map(|(layer, ..)| *layer);
-            // Processor time is counted per jail.
-            if !layer.map_or(leaf.is_some(), |layer| bounds.needs(layer)) {
+            // Processor time is counted for all.
+            if layer.is_some_and(|layer| !bounds.needs(layer)) {
                 continue;
             }
             let folder = place(base);

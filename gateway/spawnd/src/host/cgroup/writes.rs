@@ -158,6 +158,17 @@ pub(crate) fn first_writes(layer: LayerName, version: Version, bounds: &Bounds) 
     }
 }
 
+/// How much a group's wish for processors weighs beside others': as much as one ordinary program's, or a sixteenth of that.
+pub(crate) fn weight(version: Version, behind: bool) -> Write {
+    let (file, value) = match (version, behind) {
+        (Version::V1, false) => ("cpu.shares", "1024"),
+        (Version::V1, true) => ("cpu.shares", "64"),
+        (Version::V2, false) => ("cpu.weight", "100"),
+        (Version::V2, true) => ("cpu.weight", "6"),
+    };
+    Write { file, value: value.to_owned(), optional: false }
+}
+
 /// Of a jail's memory, what TCP buffers may take on version 1.
 const TCP_SHARE: u64 = 8;
 
