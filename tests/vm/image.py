@@ -114,14 +114,16 @@ class Root:
                     self.host(pathlib.Path(folder) / name, target / below / name)
 
 
-def build_root(out, prefix, venv, packages, extra=()):
+def build_root(out, prefix, venv, packages, extra=(), classic=False):
     """The read-only root: Debian's files, the programs at /opt/carrel, the tests' Python environment and the tests; `packages` is the folder of what
-    was unpacked and not installed, `extra` are files of this host that are wanted too."""
+    was unpacked and not installed, `extra` are files of this host that are wanted too, with `classic` the whole environment of classic servers."""
     squash = subprocess.Popen(["mksquashfs", "-", str(out), "-tar", "-noappend", "-root-mode", "755", "-no-progress", "-noI", "-noD", "-noF", "-noX", "-quiet"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         root = Root(squash.stdin)
         fill(root, pathlib.Path(prefix), pathlib.Path(venv))
+        if classic:
+            root.tree(pathlib.Path(prefix) / "share" / "classic", "/opt/carrel/share/classic", NONE)
         for name in ("usr/bin/newuidmap", "usr/bin/newgidmap"):
             root.host(packages / name, name)
         root.host(packages / "bin" / "busybox", "usr/bin/busybox")

@@ -22,7 +22,7 @@ LONG = os.environ.get("CARREL_TEST_VM") == "long"
 # A guest in software has some ten times less of a processor, and shares it with whatever else runs here.
 SECONDS = 5400 if LONG else 1500
 # Suites that run in the guest as they do here: kernels, bounds, attacks.
-SUITES = ["e2e/test_jail.py", "e2e/test_limits.py", "e2e/test_home_bound.py", "e2e/test_check.py", "e2e/test_escapes.py", "vm/inside/long_spawnd.py"] if LONG else []
+SUITES = ["e2e/test_jail.py", "e2e/test_limits.py", "e2e/test_home_bound.py", "e2e/test_check.py", "e2e/test_escapes.py", "vm/inside/long_servers.py", "vm/inside/long_spawnd.py"] if LONG else []
 # The built Rust tests of spawnd, and the program that they start (tests/run says where).
 BUILT = [pathlib.Path(path) for path in os.environ.get("CARREL_TEST_SPAWND", "").split()]
 
@@ -46,7 +46,7 @@ class Guest:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         packages, kernel = machine.unpacked(CACHE)
-        image.build_root(folder / "root", PREFIX, pathlib.Path(sys.prefix), packages, BUILT)
+        image.build_root(folder / "root", PREFIX, pathlib.Path(sys.prefix), packages, BUILT, classic=LONG)
         image.build_state(folder / "state", 3072)
         image.empty(folder / "swap", 256)
         machine.build_initramfs(packages, kernel, HERE / "initramfs-init", folder / "initramfs")

@@ -53,13 +53,14 @@ def service(name, owner=0, delegated=True, subgroup=False):
 
 
 def servers():
-    """start(name, configuration): Carrel in a group of its own, with ada and bob; `group` is where that is."""
+    """start(name, configuration, more tables as text): Carrel in a group of its own, with ada and bob; `group` is where that is."""
     made = []
 
-    def start(name, config=None, uid=None, people=("ada", "bob"), **group):
+    def start(name, config=None, uid=None, people=("ada", "bob"), more="", **group):
         carrel = Carrel(name, demo=False, uid=uid)
         for table, keys in (config or {}).items():
             carrel.set_config(table, **keys)
+        carrel.edit_config(more)
         for person in people:
             carrel.add_user(person, person + "-pass-12")
         with service(name + ".service", uid or 0, **group) as carrel.group:
