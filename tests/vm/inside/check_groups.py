@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from conftest import GROUPS, PATIENT, jail_of, leaf_of
+from guest import GROUPS, PATIENT, jail_of, leaf_of
 from harness import Carrel, wait_until
 
 # Whatever this shows is what the jail's own processes can see or do.

@@ -1,7 +1,7 @@
 """An ordinary user with a group that was delegated to her (`systemd-run --user --scope -p Delegate=yes`) and a range of sub-uids."""
 import json
 
-from conftest import PATIENT, jail_of, leaf_of
+from guest import PATIENT, jail_of, leaf_of
 
 OPERATOR = 64250
 

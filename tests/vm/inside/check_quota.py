@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import PATIENT, jail_of, jails_of, leaf_of
+from guest import PATIENT, jail_of, jails_of, leaf_of
 from harness import wait_until
 
 MIB = 1 << 20

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import requests
-from conftest import PATIENT, jails_of
+from guest import PATIENT, jails_of
 from harness import wait_until
 
 SERVICE = """

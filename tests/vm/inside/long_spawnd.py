@@ -3,7 +3,7 @@ import pathlib
 import subprocess
 
 import pytest
-from conftest import service
+from guest import service
 
 # Written by the host: the built test program, in whose place it is on the host too.
 PROGRAM = pathlib.Path("/etc/spawnd-tests")
