@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -18,6 +19,24 @@ def error_of(out):
     errors = [m["content"] for m in out if m["header"]["msg_type"] == "error"]
     assert len(errors) == 1, out
     return errors[0]
+
+
+# -- kernels
+
+def test_a_kernel_whose_program_is_not_there_is_told_at_its_start(fresh):
+    """And no kernel is left that never answers."""
+    spec = PREFIX / "share" / "kernels" / "nonesuch"
+    spec.mkdir()
+    try:
+        (spec / "kernel.json").write_text(json.dumps({"argv": ["/usr/bin/nonesuch", "-f", "{connection_file}"], "display_name": "No such", "language": "sql"}))
+        ada = fresh(demo=False).start().server("ada")
+        ada.start_server()
+        r = ada.call("POST", "api/kernels", json={"name": "nonesuch"})
+        assert r.status_code == 502 and r.json()["message"].startswith("the kernel did not start: /usr/bin/nonesuch cannot be started: No such file or directory"), r.text
+        assert ada.call("GET", "api/kernels", 200).json() == []
+        assert not [jail for jail in json.loads(ada.carrel.run("jails", "--json").stdout) if jail["profile"] == "kernel"]
+    finally:
+        shutil.rmtree(spec)
 
 
 # -- people and cookies

@@ -124,6 +124,9 @@ pub struct Kernel {
     pub execution_state: String,
     /// How the last process ended.
     pub exit: Option<Exit>,
+    /// Why it is dead, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Life cycle of the kernel's process.

@@ -66,6 +66,7 @@ impl Shared {
             restarts: 0,
             execution_state: "starting".to_owned(),
             exit: None,
+            why: None,
         };
         let sessions = Sessions::default();
         let inner = Inner { log, sessions, routes: Routes::default(), kernel, restarted: Vec::new() };
@@ -303,6 +304,7 @@ impl Shared {
         {
             let kernel = &mut self.inner.borrow_mut().kernel;
             kernel.state = State::Restarting;
+            kernel.why = None;
             kernel.restarts += 1;
             kernel.execution_state = "restarting".to_owned();
         }
@@ -327,6 +329,7 @@ impl Shared {
             let inner = &mut *self.inner.borrow_mut();
             inner.kernel.state = State::Dead;
             inner.kernel.execution_state = "dead".to_owned();
+            inner.kernel.why = Some(reason.to_owned());
             std::mem::take(&mut inner.restarted)
         };
         self.event(Event::Dead { reason: reason.to_owned() });

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use carrel_hub::{ServerName, UserName};
 use carrel_shim::client::ShimConn;
-use carrel_shim::protocol::Cmd;
+use carrel_shim::protocol::{Cmd, State as Life};
 use carrel_spawnd::{Profile, RelPath, Start};
 use carrel_store::KernelRow;
 use time::OffsetDateTime;
@@ -268,6 +268,11 @@ impl Kernels {
         let shim = ShimConn::connect(&kernel.socket, watch::hello(&kernel))
             .await
             .map_err(|error| Error::upstream("the kernel did not start", &error))?;
+        let state = &shim.welcome.kernel;
+        if state.state == Life::Dead {
+            let why = state.why.clone().unwrap_or_else(|| "its program has ended".to_owned());
+            return Err(Error::Upstream { outside: format!("the kernel did not start: {why}"), inside: why });
+        }
         kernel.observe(kernel.created, Some(&shim.welcome.kernel.execution_state));
         self.lock().insert(kernel.id, kernel.clone());
         let (me, watched) = (self.clone(), kernel.clone());

@@ -95,6 +95,17 @@ def test_a_kernel_has_every_layer_on(kernel):
     assert len(read("cgroup.procs").split()) >= 2
 
 
+def test_a_sql_kernel_answers(bounded):
+    """Programs and jails have the same path here, /opt/carrel/bin, as they have where Carrel is installed by root."""
+    ada = bounded.server("ada")
+    kid = ada.start_kernel("carrel")
+    with ada.connect(kid) as ws:
+        reply, text, _ = ada.sql(ws, "SELECT 6 * 7 AS n", PATIENT)
+    assert reply["status"] == "ok" and "42" in text, (reply, text)
+    assert not_on(jail_of(bounded, kid)["layers"]) == {}
+    ada.stop_kernel(kid)
+
+
 def test_spawnd_and_the_gateway_stepped_aside(bounded):
     assert (bounded.group / "cgroup.procs").read_text() == ""
     aside = (bounded.group / "carrel-main" / "cgroup.procs").read_text().split()

@@ -320,11 +320,7 @@ impl Builder<'_> {
         {
             return Err(format!("{} is not an absolute path without ..", path.display()));
         }
-        if path == Path::new("/")
-            || path.starts_with("/proc")
-            || path.starts_with("/sys")
-            || path.starts_with("/dev")
-        {
+        if path == Path::new("/") || ["/proc", "/sys", "/dev"].iter().any(|its| path.starts_with(its)) {
             return Err(format!("{} may not be shown in a jail", path.display()));
         }
         if path.starts_with("/var/tmp") || path.starts_with("/var/run") {
@@ -352,7 +348,11 @@ impl Builder<'_> {
     }
 
     fn covered(&self, path: &Path) -> bool {
-        let shown = self.readable.iter().filter(|shown| shown.as_path() != Path::new("/run"));
+        // Two are the jail's own: what the host has there (a prefix /opt/carrel) is not in them.
+        let shown = self
+            .readable
+            .iter()
+            .filter(|shown| ![Path::new("/run"), Path::new(PROGRAMS)].contains(&shown.as_path()));
         shown.chain(&self.late).any(|shown| path.starts_with(shown))
     }
 

@@ -80,6 +80,7 @@ async fn bench(framing: Framing) -> Bench {
             restarts: 0,
             execution_state: "idle".into(),
             exit: None,
+            why: None,
         };
         shim.send(Frame::Welcome(Welcome { first: 1, next: 1, at: 1, lost: 0, resumed: true, kernel })).await;
     });
