@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::settings;
 use crate::start::privileges;
 use carrel_spawnd::advice::{advice, without};
-use carrel_spawnd::{Client, LayerName, LayerReport, Mode, ModePreference, Refusal};
+use carrel_spawnd::{Client, LayerName, LayerReport, LayerState, Mode, ModePreference, Refusal};
 use serde::Deserialize;
 use std::process::{Command, Stdio};
 
@@ -38,6 +38,7 @@ pub(super) fn check(r: &mut Report, config: &Config) {
         },
     };
     r.good("sandbox mode", &found.mode.to_string());
+    processors(r, &found.layers);
     let required = match config.sandbox.required.as_slice() {
         [] => LayerName::required_by_default(found.mode),
         named => named.to_vec(),
@@ -47,6 +48,20 @@ pub(super) fn check(r: &mut Report, config: &Config) {
             Line::Good(what, state) => r.good(&what, &state),
             Line::Optional(what, state, fix) => r.warn(&what, &state, &fix),
             Line::Required(what, state, fix) => r.bad(&what, &state, &fix),
+        }
+    }
+}
+
+/// Whether users can stand behind each other for processors, which needs to be known how long they wait.
+fn processors(r: &Report, layers: &LayerReport) {
+    if layers.get(&LayerName::Cpu).is_some_and(LayerState::is_on) {
+        match std::fs::read_to_string("/proc/pressure/cpu") {
+            Ok(_) => r.good("processors", "who wants more than a part stands behind who wants less"),
+            Err(error) => r.warn(
+                "processors",
+                &format!("shared in equal parts and no better: this kernel does not count who waits for them (/proc/pressure/cpu: {error})"),
+                "add psi=1 to the kernel's command line, so that who wants more than a part stands behind who wants less",
+            ),
         }
     }
 }
