@@ -19,7 +19,7 @@ use parquet::errors::ParquetError;
 
 pub use place::{location, token};
 pub use text::in_words;
-use text::{clean, memory};
+use text::{clean, meant_as_text, memory};
 
 /// An error of a query as a problem, placed in `sql` where that can be found out.
 pub fn of(error: &DataFusionError, sql: &str) -> Problem {
@@ -27,18 +27,6 @@ pub fn of(error: &DataFusionError, sql: &str) -> Problem {
     match problem.span {
         Some(_) => problem,
         None => place::guess(problem, sql),
-    }
-}
-
-/// A column that nobody has, in double quotes: a text was meant.
-fn meant_as_text(problem: Problem, sql: &str) -> Problem {
-    let near = problem.hint.as_ref().is_some_and(|hint| !hint.starts_with("there are"));
-    match problem.message.strip_prefix("no column ").map(|rest| rest.split(" in ").next().unwrap_or(rest)) {
-        Some(name) if !near && sql.contains(&format!("\"{name}\"")) => {
-            let hint = format!("a text is written in single quotes: '{name}'");
-            problem.hint(hint)
-        }
-        _ => problem,
     }
 }
 

@@ -15,6 +15,7 @@ mod learn;
 mod options;
 mod predict;
 mod rewrite;
+mod rows;
 mod store;
 
 use carrel_cell::problem::{Ename, Problem};

@@ -299,3 +299,15 @@ fn operator_words(consumer: &str) -> &'static str {
     ];
     known.iter().find(|(name, _)| lower.contains(name)).map_or("the query", |(_, words)| words)
 }
+
+/// A column that nobody has, in double quotes: a text was meant.
+pub(super) fn meant_as_text(problem: Problem, sql: &str) -> Problem {
+    let near = problem.hint.as_ref().is_some_and(|hint| !hint.starts_with("there are"));
+    match problem.message.strip_prefix("no column ").map(|rest| rest.split(" in ").next().unwrap_or(rest)) {
+        Some(name) if !near && sql.contains(&format!("\"{name}\"")) => {
+            let hint = format!("a text is written in single quotes: '{name}'");
+            problem.hint(hint)
+        }
+        _ => problem,
+    }
+}
