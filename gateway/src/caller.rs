@@ -6,7 +6,7 @@
 
 mod holding;
 
-pub use holding::{Holder, Holding, Members};
+pub use holding::{Holder, Holding, Look, Members, UserHolder};
 
 use crate::app::App;
 use crate::cookies::{self, HUB_PATH, LOGIN, XSRF};
@@ -58,7 +58,7 @@ impl Caller {
 
     /// The user, if one is signed in or shows a token.
     pub fn user(&self) -> Option<&User> {
-        if let Some(Holder::User(user, _)) = &self.0.who { Some(user) } else { None }
+        if let Some(Holder::User(holder)) = &self.0.who { Some(&holder.user) } else { None }
     }
 
     /// The service, if one shows its token.
@@ -292,7 +292,7 @@ fn check_origin(headers: &HeaderMap) -> Result<()> {
 async fn by_token(app: &App, presented: &str) -> Result<Caller> {
     let Some(secret) = Secret::presented(presented) else { return Ok(Caller::nobody()) };
     let (hash, now) = (secret.hash(), app.clock.now());
-    let groups_matter = app.roles.name_groups();
+    let look = Look::of_token(app);
     let found = app
         .store
         .call(move |s| {
@@ -302,7 +302,7 @@ async fn by_token(app: &App, presented: &str) -> Result<Caller> {
                 let _ = s.touch_token(token.id, now);
             }
             let client = token.client_id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
-            Ok(Holder::find(s, token.owner, groups_matter)?.map(|who| (token, who, client)))
+            Ok(Holder::find(s, token.owner, look.at(&token))?.map(|who| (token, who, client)))
         })
         .await?;
     let Some((token, who, client)) = found else { return Ok(Caller::nobody()) };
@@ -324,8 +324,8 @@ async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
 /// The caller behind a login.
 pub async fn of_login(app: &App, login: Login) -> Result<Caller> {
     let owner = carrel_store::TokenOwner::User(login.user_id);
-    let groups_matter = app.roles.name_groups();
-    let found = app.store.call(move |s| Holder::find(s, owner, groups_matter)).await?;
+    let look = Look::of_login(app);
+    let found = app.store.call(move |s| Holder::find(s, owner, look)).await?;
     let Some(who) = found else { return Ok(Caller::nobody()) };
     let Holding { scopes, members } = Holding::of(app, &who).await?;
     Ok(Caller(Arc::new(Inner { who: Some(who), scopes, members, via: Via::Login(login) })))

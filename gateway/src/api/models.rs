@@ -1,7 +1,7 @@
 //! What the API says about users, servers, groups and tokens. Which fields are there depends on what the caller may read.
 
 use crate::app::App;
-use crate::caller::{Caller, Holder, Holding};
+use crate::caller::{Caller, Holder, Holding, Look};
 use crate::clock::iso;
 use crate::cookies;
 use crate::error::Result;
@@ -213,12 +213,12 @@ pub(super) fn service(app: &App, caller: &Caller, service: &Service) -> Map<Stri
 
 /// A token, never with its secret.
 pub(super) async fn token(app: &App, owner: &User, token: &Token) -> Result<Map<String, Value>> {
-    let (row, owned, id) = (owner.clone(), app.roles.name_groups(), token.client_id.clone());
+    let (row, look, id) = (owner.clone(), Look::of_token(app).at(token), token.client_id.clone());
     let (who, client) = app
         .store
         .call(move |s| {
             let client = id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
-            Ok((Holder::user(s, row, owned)?, client))
+            Ok((Holder::user(s, row, look)?, client))
         })
         .await?;
     let Holding { scopes, .. } = Holding::of_token(app, token, &who, client.as_ref()).await?;

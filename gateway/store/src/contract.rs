@@ -1,6 +1,7 @@
 //! What every back end of the store must do, as tests.
 
 mod oauth;
+mod shares;
 
 use crate::{Error, NewLogin, NewToken, Server, Store, TokenOwner, User};
 use carrel_hub::{GroupName, Secret, ServerName, UserName};

@@ -136,7 +136,8 @@ impl Store {
         self.write("remove what has ended", |tx| {
             let now = [micros(now)];
             let tokens = tx.execute("DELETE FROM tokens WHERE expires <= ?1", now)?;
-            let codes = tx.execute("DELETE FROM oauth_codes WHERE expires <= ?1", now)?;
+            let codes = tx.execute("DELETE FROM oauth_codes WHERE expires <= ?1", now)?
+                + tx.execute("DELETE FROM share_codes WHERE expires <= ?1", now)?;
             Ok(tokens + codes + tx.execute("DELETE FROM logins WHERE expires <= ?1", now)?)
         })
     }
