@@ -16,6 +16,19 @@ pub struct ServerRow {
     pub when: Option<String>,
 }
 
+/// A server of somebody else's on the home page.
+#[derive(Debug, Clone)]
+pub struct SharedRow {
+    /// Whose.
+    pub owner: String,
+    /// Its name; empty for the default one.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Whether it runs.
+    pub running: bool,
+}
+
 /// The home page.
 #[derive(Debug, Clone)]
 pub struct HomePage<'a> {
@@ -27,6 +40,8 @@ pub struct HomePage<'a> {
     pub servers: &'a [ServerRow],
     /// How many more named servers there may be.
     pub may_add: u32,
+    /// Others' servers that the user may enter.
+    pub shared: &'a [SharedRow],
     /// Services that the user may use: name and address.
     pub services: &'a [(String, String)],
 }
@@ -86,6 +101,20 @@ pub fn home(p: &HomePage<'_>) -> String {
 <div class="row"><input id="name" name="name" required pattern="[a-z0-9]([a-z0-9\-]*[a-z0-9])?" maxlength="63" placeholder="gpu-2"><button>Start</button></div></form>"#,
             xsrf_field(p.xsrf)
         ));
+    }
+    if !p.shared.is_empty() {
+        body.push_str(r#"<h2>Shared with you</h2><ul id="shared">"#);
+        for s in p.shared {
+            let which =
+                if s.name.is_empty() { "server".to_owned() } else { format!("server {}", text(&s.name)) };
+            let state = if s.running { r#" <span class="on">running</span>"# } else { "" };
+            body.push_str(&format!(
+                r#"<li><a href="{}">{}'s {which}</a>{state}</li>"#,
+                text(&s.url),
+                text(&s.owner)
+            ));
+        }
+        body.push_str("</ul>");
     }
     if !p.services.is_empty() {
         body.push_str(r#"<h2>Services</h2><ul id="services">"#);
