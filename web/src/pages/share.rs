@@ -45,7 +45,7 @@ pub fn accept(p: &AcceptPage<'_>) -> String {
         r#"<section class="card"><h1>Use {owner}'s {server}?</h1>
 <p>{owner} offers you, {user}, the use of the {server} at <code>{}</code>. On this server and no other you may then:</p>
 <ul id="gets">{gets}</ul>
-<p>What runs there runs as {owner}, with {owner}'s files, and {owner} sees it.</p>{stopped}
+<p>What you run there runs as {owner}, with {owner}'s files, and {owner} can see it. What {owner}'s notebooks show runs in your browser, where you are signed in: accept only from people you trust.</p>{stopped}
 <div class="row"><form method="post" action="/hub/accept-share">{}<input type="hidden" name="code" value="{}">{next}<button type="submit" id="accept">Accept</button></form>
 <a class="button quiet" id="decline" href="/hub/home">Not now</a></div></section>"#,
         text(p.url),
