@@ -144,8 +144,8 @@ pub struct NotRunningPage<'a> {
     pub user: &'a str,
     /// Which.
     pub server: &'a str,
-    /// Where it is started.
-    pub start: &'a str,
+    /// Where it is started, by somebody who may.
+    pub start: Option<&'a str>,
     /// Why it did not start, or ended by itself.
     pub why: Option<&'a str>,
 }
@@ -155,11 +155,17 @@ pub fn not_running(p: &NotRunningPage<'_>) -> String {
     let which = if p.server.is_empty() { "server".to_owned() } else { format!("server {}", p.server) };
     let why =
         p.why.map_or_else(String::new, |why| format!(r#"<pre id="why">{}</pre>"#, text(&first_upper(why))));
+    let (say, start) = match p.start {
+        Some(start) => (
+            "start it to go on".to_owned(),
+            format!(r#"<p><a class="button" id="start" href="{}">Start</a></p>"#, text(start)),
+        ),
+        None => (format!("ask {} to start it", text(p.user)), String::new()),
+    };
     let body = format!(
-        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p>{why}<p><a class="button" id="start" href="{}">Start</a></p></section>"#,
+        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; {say}.</p>{why}{start}</section>"#,
         text(p.user),
-        text(&which),
-        text(p.start)
+        text(&which)
     );
     page(&p.frame, "Not running", "", &body)
 }

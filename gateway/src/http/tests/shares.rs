@@ -253,6 +253,12 @@ async fn a_code_is_accepted_on_its_page() {
     assert_eq!(w.enters(("cookie", &format!("jupyterhub-user-ada={cookie}"))).await, 200);
     let (_, list) = w.json("GET", CODES, &ada, Value::Null).await;
     assert_eq!(list["items"][0]["exchange_count"], 3);
+    // stopped, it is for its owner to start
+    w.app.servers.stop(&w.user("ada").await, &ServerName::parse("doc").unwrap()).await.ok();
+    for (jar, want) in [(&own, true), (&bob, false)] {
+        let page = w.ask("GET", "/hub/user/ada/doc/lab", &[("cookie", jar)], "").await;
+        assert_eq!((page.status, page.text.contains("id=\"start\"")), (424, want), "{}", page.text);
+    }
 }
 
 #[tokio::test]
