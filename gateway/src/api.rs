@@ -9,6 +9,9 @@ pub mod paging;
 pub mod progress;
 pub mod servers;
 pub mod services;
+pub mod share_codes;
+pub mod shared;
+pub mod shares;
 pub mod tokens;
 pub mod users;
 
@@ -58,6 +61,32 @@ pub fn routes() -> Routes {
         .on(POST, "/hub/api/groups/{group}/users", groups::add_users)
         .on(DELETE, "/hub/api/groups/{group}/users", groups::remove_users)
         .on(PUT, "/hub/api/groups/{group}/properties", groups::set_properties)
+        .on(GET, "/hub/api/users/{user}/shared", shared::with_user)
+        .on(GET, "/hub/api/users/{user}/shared/{owner}/", shared::user_share)
+        .on(DELETE, "/hub/api/users/{user}/shared/{owner}/", shared::leave_user_share)
+        .on(GET, "/hub/api/users/{user}/shared/{owner}/{server}", shared::user_share)
+        .on(DELETE, "/hub/api/users/{user}/shared/{owner}/{server}", shared::leave_user_share)
+        .on(GET, "/hub/api/groups/{group}/shared", shared::with_group)
+        .on(GET, "/hub/api/groups/{group}/shared/{owner}/", shared::group_share)
+        .on(DELETE, "/hub/api/groups/{group}/shared/{owner}/", shared::leave_group_share)
+        .on(GET, "/hub/api/groups/{group}/shared/{owner}/{server}", shared::group_share)
+        .on(DELETE, "/hub/api/groups/{group}/shared/{owner}/{server}", shared::leave_group_share)
+        .on(GET, "/hub/api/shares/{user}", shares::of_owner)
+        .on(GET, "/hub/api/shares/{user}/", shares::of_server)
+        .on(POST, "/hub/api/shares/{user}/", shares::give)
+        .on(PATCH, "/hub/api/shares/{user}/", shares::take)
+        .on(DELETE, "/hub/api/shares/{user}/", shares::take_all)
+        .on(GET, "/hub/api/shares/{user}/{server}", shares::of_server)
+        .on(POST, "/hub/api/shares/{user}/{server}", shares::give)
+        .on(PATCH, "/hub/api/shares/{user}/{server}", shares::take)
+        .on(DELETE, "/hub/api/shares/{user}/{server}", shares::take_all)
+        .on(GET, "/hub/api/share-codes/{user}", share_codes::of_owner)
+        .on(GET, "/hub/api/share-codes/{user}/", share_codes::of_server)
+        .on(POST, "/hub/api/share-codes/{user}/", share_codes::create)
+        .on(DELETE, "/hub/api/share-codes/{user}/", share_codes::delete)
+        .on(GET, "/hub/api/share-codes/{user}/{server}", share_codes::of_server)
+        .on(POST, "/hub/api/share-codes/{user}/{server}", share_codes::create)
+        .on(DELETE, "/hub/api/share-codes/{user}/{server}", share_codes::delete)
         .on(GET, "/hub/api/services", services::list)
         .on(GET, "/hub/api/services/{service}", services::get)
         .on(POST, "/hub/api/services/{service}", services::create)

@@ -4,6 +4,7 @@ use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cookies::Keys;
+use crate::guests::Guests;
 use crate::jailed::Jailed;
 use crate::jailed::classic::Classic;
 use crate::kernels::Kernels;
@@ -45,6 +46,8 @@ pub struct Handles {
     pub services: Services,
     /// Local accounts: passwords and their throttle.
     pub accounts: Accounts,
+    /// Looks after those who are at others' servers.
+    pub guests: Guests,
     /// Signs cookies and form tokens.
     pub keys: Keys,
     /// The time.
@@ -99,6 +102,7 @@ impl App {
             managed,
             services: Services::default(),
             accounts,
+            guests: Guests::default(),
             keys,
             clock,
             lifecycle,

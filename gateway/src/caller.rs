@@ -4,9 +4,11 @@
 //! extractor and ask [`Caller::require`], whose [`Permit`] later functions demand. A caller who lacks a scope altogether gets 403; one who
 //! holds it for other targets gets 404, as if the target did not exist.
 
+mod again;
 mod holding;
 
-pub use holding::{Holder, Holding, Members};
+pub use again::again;
+pub use holding::{Holder, Holding, Look, Members, UserHolder};
 
 use crate::app::App;
 use crate::cookies::{self, HUB_PATH, LOGIN, XSRF};
@@ -14,7 +16,7 @@ use crate::error::{Error, Result};
 use axum::extract::FromRequestParts;
 use carrel_hub::scope::Access;
 use carrel_hub::{ScopeSet, Secret, Target, UserName};
-use carrel_store::{Login, Service, Token, User};
+use carrel_store::{Login, OAuthClient, Service, Store, Token, User};
 use http::{HeaderMap, Method, header, request::Parts};
 use std::sync::Arc;
 use time::Duration;
@@ -58,7 +60,7 @@ impl Caller {
 
     /// The user, if one is signed in or shows a token.
     pub fn user(&self) -> Option<&User> {
-        if let Some(Holder::User(user, _)) = &self.0.who { Some(user) } else { None }
+        if let Some(Holder::User(holder)) = &self.0.who { Some(&holder.user) } else { None }
     }
 
     /// The service, if one shows its token.
@@ -239,9 +241,16 @@ pub async fn of_user_area(app: &App, parts: &Parts, user: &UserName) -> Result<C
 
 /// The caller of a request for a classic server, as far as the gateway knows: by token, or by the cookie that the Hub gave for it. The server
 /// asks for credentials itself; this says only whether what it answers may run in that browser.
-pub async fn of_classic(app: &App, headers: &HeaderMap, user: &UserName) -> Result<Caller> {
+pub async fn of_classic(app: &App, parts: &Parts, user: &UserName) -> Result<Caller> {
+    let headers = &parts.headers;
     if let Some(presented) = bearer(headers) {
         return by_token(app, presented).await;
+    }
+    // A page with a token in its address stays a stranger's: whoever made the link wrote it. A websocket shows nothing.
+    if is_websocket(headers)
+        && let Some(token) = query_value(parts, "token").filter(|token| !token.is_empty())
+    {
+        return by_token(app, &token).await;
     }
     let login =
         cookies::read(headers, cookies::DOOR).and_then(|value| app.keys.read_door_cookie(value, user));
@@ -292,7 +301,7 @@ fn check_origin(headers: &HeaderMap) -> Result<()> {
 async fn by_token(app: &App, presented: &str) -> Result<Caller> {
     let Some(secret) = Secret::presented(presented) else { return Ok(Caller::nobody()) };
     let (hash, now) = (secret.hash(), app.clock.now());
-    let groups_matter = app.roles.name_groups();
+    let look = Look::of_token(app);
     let found = app
         .store
         .call(move |s| {
@@ -301,10 +310,21 @@ async fn by_token(app: &App, presented: &str) -> Result<Caller> {
                 // a full disk must not lock people out: the note may be lost
                 let _ = s.touch_token(token.id, now);
             }
-            let client = token.client_id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
-            Ok(Holder::find(s, token.owner, groups_matter)?.map(|who| (token, who, client)))
+            with_owner(s, token, look)
         })
         .await?;
+    of_token(app, found).await
+}
+
+/// A token, its owner, and the OAuth client that it was issued to.
+type Owned = (Token, Holder, Option<OAuthClient>);
+
+fn with_owner(s: &Store, token: Token, look: Look) -> carrel_store::Result<Option<Owned>> {
+    let client = token.client_id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
+    Ok(Holder::find(s, token.owner, look.at(&token))?.map(|who| (token, who, client)))
+}
+
+async fn of_token(app: &App, found: Option<Owned>) -> Result<Caller> {
     let Some((token, who, client)) = found else { return Ok(Caller::nobody()) };
     let Holding { scopes, members } = Holding::of_token(app, &token, &who, client.as_ref()).await?;
     Ok(Caller(Arc::new(Inner { who: Some(who), scopes, members, via: Via::Token(token) })))
@@ -324,8 +344,8 @@ async fn by_login_cookie(app: &App, headers: &HeaderMap) -> Result<Caller> {
 /// The caller behind a login.
 pub async fn of_login(app: &App, login: Login) -> Result<Caller> {
     let owner = carrel_store::TokenOwner::User(login.user_id);
-    let groups_matter = app.roles.name_groups();
-    let found = app.store.call(move |s| Holder::find(s, owner, groups_matter)).await?;
+    let look = Look::of_login(app);
+    let found = app.store.call(move |s| Holder::find(s, owner, look)).await?;
     let Some(who) = found else { return Ok(Caller::nobody()) };
     let Holding { scopes, members } = Holding::of(app, &who).await?;
     Ok(Caller(Arc::new(Inner { who: Some(who), scopes, members, via: Via::Login(login) })))

@@ -98,6 +98,7 @@ async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> 
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let hub = path.starts_with("/hub");
+    let changes = hub && (!method.is_safe() || path == "/hub/logout") && !path.ends_with("/activity");
     let guarded = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = guarded.unwrap_or_else(|_| {
         let shape = if path.starts_with("/hub/api") { Shape::Hub } else { Shape::Jupyter };
@@ -110,6 +111,9 @@ async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> 
     });
     let took = begun.elapsed();
     let status = response.status();
+    if changes && (status.is_success() || status.is_redirection()) {
+        app.guests.look_again();
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert("x-request-id", value);

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod cookies;
 pub mod error;
+pub mod guests;
 pub mod http;
 pub mod jailed;
 pub mod kernels;

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::caller::{self, Caller, Permit};
 use crate::cookies;
 use crate::error::{Error, Result, Shape};
+use crate::guests::Stay;
 use crate::http::Peer;
 use crate::http::Who;
 use crate::jailed::forward::Visit;
@@ -134,18 +135,34 @@ async fn pass(app: &App, user: &User, address: &Address, request: Request) -> Re
             });
         }
     };
-    let caller = caller::of_classic(app, request.headers(), &address.user).await?;
+    let (parts, body) = request.into_parts();
+    let caller = caller::of_classic(app, &parts, &address.user).await?;
+    let request = Request::from_parts(parts, body);
     let known = caller.has("access:servers", Target::Server(address.user.as_str(), address.server.as_str()));
     if known {
         app.servers.touch(user.id, &address.server, app.clock.now());
+    } else if caller.is_known() {
+        // the server would believe for some minutes more what the Hub told it before
+        let here = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        if caller.login_id().is_none() || is_api(request.uri().path(), &request) {
+            return Err(Error::Forbidden("you may not use this server".into()));
+        }
+        // the cookie may be of an earlier login in this browser; the Hub knows who is there now
+        return Ok(found(&format!("/hub/enter?next={}", cookies::segment(here))));
     }
+    let stay = if caller::is_websocket(request.headers()) {
+        Stay::begin(app, &caller, user, &address.server)
+    } else {
+        Stay::unlimited()
+    };
     let visit = Visit {
         base: address.base.clone(),
         known,
         https: app.config.gateway.https,
         ours: our_cookies(app, request.headers(), &address.user),
     };
-    let mut response = app.jailed.forwarder().pass(&running.id, &visit, &app.lifecycle, request).await?;
+    let mut response =
+        app.jailed.forwarder().pass(&running.id, &visit, &app.lifecycle, stay, request).await?;
     if let Some(user) = caller.user() {
         response.extensions_mut().insert(Who(user.name.to_string()));
     }

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 SUITES = pathlib.Path(__file__).resolve().parent.parent / "conformance"
-# Not built yet: shares. Servers here start too fast to be seen pending, and a full Python server per user is tested in test_classic.py.
-HUB_WITHOUT = "shares slow-spawn singleuser-binary python-kernel"
-HUB_FILES = ["test_rest_basic.py", "test_rest_users.py", "test_rest_tokens.py", "test_rest_servers.py", "test_rest_groups.py", "test_rest_services_proxy.py",
-             "test_scopes.py", "test_oauth.py", "test_clients.py", "test_browser.py"]
+# Servers here start too fast to be seen pending, and a full Python server per user is tested in test_classic.py.
+HUB_WITHOUT = "slow-spawn singleuser-binary python-kernel"
+HUB_FILES = ["test_rest_basic.py", "test_rest_users.py", "test_rest_tokens.py", "test_rest_servers.py", "test_rest_groups.py", "test_rest_shares.py",
+             "test_rest_services_proxy.py", "test_scopes.py", "test_oauth.py", "test_clients.py", "test_browser.py"]
 # As the suite's own configuration has it: a service with a role, and people who may sign in to services.
 HUB_CONFIG = """
 [[service]]

@@ -4,29 +4,17 @@
 //! in the end: metascopes resolved, contained scopes added, every name with its [`Reach`]. A scope without filter reaches everything;
 //! filters of one name add up.
 
+mod error;
 mod table;
 mod whose;
 
+pub use error::ScopeError;
 pub use whose::{Issuer, Owner, Whose};
 
 use crate::role;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use table::TABLE;
-
-/// Why a scope was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ScopeError {
-    /// Nobody defined it.
-    #[error("scope {0:?} does not exist")]
-    Unknown(String),
-    /// The part after `!` is no filter.
-    #[error("filter {0:?} does not exist; use !user=, !group=, !server=user/name or !service=")]
-    BadFilter(String),
-    /// A metascope with a filter.
-    #[error("scope {0:?} takes no filter")]
-    MetaFilter(String),
-}
 
 /// Restricts a scope to some targets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +90,23 @@ impl Scope {
     /// To whom or what it is limited, as written; nothing where it reaches everything.
     pub fn filter(&self) -> Option<String> {
         self.to_string().split_once('!').map(|(_, filter)| filter.to_owned())
+    }
+
+    /// The same scope for one server and nothing else, as shares have it. A filter that says something else is refused.
+    pub fn of_server(&self, user: &str, server: &str) -> Result<Self, ScopeError> {
+        let only = Written::Given(Filter::Server(user.to_owned(), server.to_owned()));
+        if matches!(self.name, "self" | "inherit" | "no_scope") {
+            return Err(ScopeError::MetaFilter(self.name.to_owned()));
+        }
+        if self.written != Written::None && self.written != only {
+            return Err(ScopeError::NotOfServer(self.to_string(), format!("{user}/{server}")));
+        }
+        Ok(Self { name: self.name, written: only })
+    }
+
+    /// Its name, without a filter.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Whether this is the metascope `inherit`.

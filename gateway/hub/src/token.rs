@@ -81,7 +81,21 @@ pub fn api_id(row: i64) -> String {
 
 /// The row behind a public id; `None` for anything that is no id.
 pub fn parse_api_id(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('a')?;
+    parse_id("a", text)
+}
+
+/// The public id of a share code.
+pub fn share_code_id(row: i64) -> String {
+    format!("sc_{row}")
+}
+
+/// The row behind a share code's public id.
+pub fn parse_share_code_id(text: &str) -> Option<i64> {
+    parse_id("sc_", text)
+}
+
+fn parse_id(prefix: &str, text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(prefix)?;
     let plain = !digits.is_empty() && digits.len() <= 18 && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
@@ -119,6 +133,10 @@ mod tests {
         assert_eq!(parse_api_id(&api_id(42)), Some(42));
         for bad in ["", "a", "42", "x1", "abc", "a-1", "a1 ", "a9999999999999999999"] {
             assert_eq!(parse_api_id(bad), None, "{bad:?}");
+        }
+        assert_eq!(parse_share_code_id(&share_code_id(42)), Some(42));
+        for bad in ["zz", "sc_", "sc_1x", "a42", "42"] {
+            assert_eq!(parse_share_code_id(bad), None, "{bad:?}");
         }
     }
 

@@ -45,6 +45,11 @@ pub(super) fn text(map: &Map<String, Value>, name: &str) -> Result<Option<String
     field(map, name, "a text", |v| v.as_str().map(str::to_owned))
 }
 
+/// A field that is a whole number, or absent.
+pub(super) fn whole(map: &Map<String, Value>, name: &str) -> Result<Option<i64>> {
+    field(map, name, "a whole number", Value::as_i64)
+}
+
 /// A field that is an object, or absent.
 pub(super) fn map(map: &Map<String, Value>, name: &str) -> Result<Option<Map<String, Value>>> {
     field(map, name, "an object", |v| v.as_object().cloned())

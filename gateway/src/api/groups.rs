@@ -173,7 +173,8 @@ async fn user_ids(app: &App, fields: &Map<String, Value>, required: bool) -> Res
     found.map_err(|missing| Error::Malformed(format!("No such user: {missing}")))
 }
 
-async fn find(app: &App, caller: &Caller, name: &str, scopes: &[&str]) -> Result<Group> {
+/// The group of an address, if the caller holds any of `scopes` on it.
+pub(super) async fn find(app: &App, caller: &Caller, name: &str, scopes: &[&str]) -> Result<Group> {
     let target = Target::Group(name);
     caller.require_any(scopes, target)?;
     let found = match GroupName::parse(name) {

@@ -1,15 +1,16 @@
 //! What the API says about users, servers, groups and tokens. Which fields are there depends on what the caller may read.
 
 use crate::app::App;
-use crate::caller::{Caller, Holder, Holding};
+use crate::caller::{Caller, Holder, Holding, Look};
 use crate::clock::iso;
 use crate::cookies;
 use crate::error::Result;
+use crate::jailed::environment::base_of;
 use crate::user::jail_user;
-use carrel_hub::token::api_id;
-use carrel_hub::{ServerName, ServerState, Target};
+use carrel_hub::token::{api_id, share_code_id};
+use carrel_hub::{Scope, ServerName, ServerState, Target};
 use carrel_spawnd::{Hello, JailInfo};
-use carrel_store::{Group, Server, Service, Token, User};
+use carrel_store::{Group, Recipient, Server, Service, Share, ShareCode, SharedServer, Token, User};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -211,14 +212,55 @@ pub(super) fn service(app: &App, caller: &Caller, service: &Service) -> Map<Stri
     out
 }
 
+/// A share.
+pub(super) fn share(app: &App, share: &Share) -> Value {
+    let (user, group) = match &share.with {
+        Recipient::User(name) => (json!({"name": name.as_str()}), Value::Null),
+        Recipient::Group(name) => (Value::Null, json!({"name": name.as_str()})),
+    };
+    json!({
+        "server": shared_server(app, &share.of),
+        "scopes": share.scopes.iter().map(Scope::to_string).collect::<Vec<_>>(),
+        "kind": if user.is_null() { "group" } else { "user" },
+        "user": user,
+        "group": group,
+        "created_at": iso(share.created),
+    })
+}
+
+/// A share code, never with what people are given.
+pub(super) fn share_code(app: &App, code: &ShareCode) -> Map<String, Value> {
+    let value = json!({
+        "server": shared_server(app, &code.of),
+        "scopes": code.scopes.iter().map(Scope::to_string).collect::<Vec<_>>(),
+        "id": share_code_id(code.id),
+        "created_at": iso(code.created),
+        "expires_at": iso(code.expires),
+        "exchange_count": code.exchanges,
+        "last_exchanged_at": time_or_null(code.last_exchanged),
+    });
+    if let Value::Object(map) = value { map } else { Map::new() }
+}
+
+/// What those with whom a server is shared may know of it.
+fn shared_server(app: &App, of: &SharedServer) -> Value {
+    json!({
+        "user": {"name": of.owner.as_str()},
+        "name": of.server.as_str(),
+        "url": base_of(&of.owner, &of.server),
+        "full_url": Value::Null,
+        "ready": app.servers.state(of.owner_id, &of.server).is_ready(),
+    })
+}
+
 /// A token, never with its secret.
 pub(super) async fn token(app: &App, owner: &User, token: &Token) -> Result<Map<String, Value>> {
-    let (row, owned, id) = (owner.clone(), app.roles.name_groups(), token.client_id.clone());
+    let (row, look, id) = (owner.clone(), Look::of_token(app).at(token), token.client_id.clone());
     let (who, client) = app
         .store
         .call(move |s| {
             let client = id.as_deref().map(|id| s.client(id)).transpose()?.flatten();
-            Ok((Holder::user(s, row, owned)?, client))
+            Ok((Holder::user(s, row, look)?, client))
         })
         .await?;
     let Holding { scopes, .. } = Holding::of_token(app, token, &who, client.as_ref()).await?;

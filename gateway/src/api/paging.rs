@@ -40,6 +40,19 @@ impl Page {
         if !accept.contains(TYPE) {
             return Json(items).into_response();
         }
+        let mut response = self.with_numbers(items, total, headers, uri);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
+        response
+    }
+
+    /// The answer with numbers, for lists that have no other form.
+    pub(super) fn with_numbers(
+        self,
+        items: Vec<Value>,
+        total: usize,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Response {
         let after = self.offset.saturating_add(self.limit);
         let next = (after < total).then(
             || json!({"offset": after, "limit": self.limit, "url": self.next_url(after, headers, uri)}),
@@ -48,9 +61,7 @@ impl Page {
             "items": items,
             "_pagination": {"offset": self.offset, "limit": self.limit, "total": total, "next": next},
         });
-        let mut response = Json(body).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
-        response
+        Json(body).into_response()
     }
 
     fn next_url(self, offset: usize, headers: &HeaderMap, uri: &Uri) -> String {

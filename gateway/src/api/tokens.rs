@@ -2,7 +2,7 @@
 
 use super::{body, models, users};
 use crate::app::App;
-use crate::caller::{Caller, Holder, Members};
+use crate::caller::{Caller, Holder, Look, Members};
 use crate::error::{Error, Result};
 use crate::http::{Peer, peer_address};
 use axum::Json;
@@ -149,8 +149,8 @@ async fn wanted(app: &App, owner: &User, fields: &Map<String, Value>) -> Result<
     if scopes.is_empty() {
         return Ok(app.roles.scopes(Role::Token.name()).unwrap_or_default());
     }
-    let (row, groups_matter) = (owner.clone(), app.roles.name_groups());
-    let who = app.store.call(move |s| Holder::user(s, row, groups_matter)).await?;
+    let (row, look) = (owner.clone(), Look::of_token(app));
+    let who = app.store.call(move |s| Holder::user(s, row, look)).await?;
     let (held, resolved) = (who.held(app), ScopeSet::resolve(&scopes, who.whose()));
     let members = Members::named(app, &[&resolved, &held]).await?;
     match held.first_beyond(&resolved, &|g, u| members.has(g, u)) {

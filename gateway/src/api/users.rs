@@ -4,7 +4,7 @@ use super::models::{self, Sandbox};
 use super::paging::Page;
 use super::{body, models::Facts};
 use crate::app::App;
-use crate::caller::{self, Caller, Holder, Via};
+use crate::caller::{self, Caller, Holder, Look, Via};
 use crate::error::{Error, Result};
 use crate::pages::Args;
 use axum::Json;
@@ -318,16 +318,16 @@ pub(super) async fn of_token(
     }
     let missing = || Error::NotFound("no such token".into());
     let hash = Secret::presented(&token).ok_or_else(missing)?.hash();
-    let now = app.clock.now();
+    let (now, look) = (app.clock.now(), Look::of_token(&app));
     let found = app
         .store
         .call(move |s| match s.token_by_hash(&hash, now)? {
-            Some(t) => Holder::find(s, t.owner, false),
+            Some(t) => Holder::find(s, t.owner, look),
             None => Ok(None),
         })
         .await?;
     let user = match found.ok_or_else(missing)? {
-        Holder::User(user, _) => user,
+        Holder::User(holder) => holder.user,
         Holder::Service(service) => {
             let mut model = models::service(&app, &caller, &service);
             model.insert("kind".into(), json!("service"));

@@ -1,4 +1,4 @@
-//! What somebody holds: a user or a service through roles, a token as far as its owner still does.
+//! What somebody holds: a user or a service through roles and shares, a token as far as its owner still does.
 
 use crate::app::App;
 use crate::error::Result;
@@ -9,18 +9,56 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Who can hold scopes.
 #[derive(Debug, Clone)]
 pub enum Holder {
-    /// A user, with the groups if they matter for roles.
-    User(User, Vec<String>),
+    /// A user.
+    User(UserHolder),
     /// A service.
     Service(Service),
 }
 
+/// A user with what scopes come from.
+#[derive(Debug, Clone)]
+pub struct UserHolder {
+    /// The row.
+    pub user: User,
+    /// Names of the groups, if they matter for roles.
+    groups: Vec<String>,
+    /// What others share with the user.
+    shared: Vec<Scope>,
+}
+
+/// What must be read of a user before it is known what the user holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// The groups, because there are roles for groups.
+    role_groups: bool,
+    /// What is shared with groups: for a login and what was issued in it. As in JupyterHub, a token that stands alone has only what is shared
+    /// with the user by name.
+    group_shares: bool,
+}
+
+impl Look {
+    /// For a login.
+    pub fn of_login(app: &App) -> Self {
+        Self { role_groups: app.roles.name_groups(), group_shares: true }
+    }
+
+    /// For a token that stands alone.
+    pub fn of_token(app: &App) -> Self {
+        Self { group_shares: false, ..Self::of_login(app) }
+    }
+
+    /// The same for a token that may have been issued in a login.
+    pub fn at(self, token: &Token) -> Self {
+        Self { group_shares: token.session_id.is_some(), ..self }
+    }
+}
+
 impl Holder {
     /// Who owns something.
-    pub fn find(store: &Store, owner: TokenOwner, groups_matter: bool) -> carrel_store::Result<Option<Self>> {
+    pub fn find(store: &Store, owner: TokenOwner, look: Look) -> carrel_store::Result<Option<Self>> {
         match owner {
             TokenOwner::User(id) => match store.user_by_id(id)? {
-                Some(user) => Self::user(store, user, groups_matter).map(Some),
+                Some(user) => Self::user(store, user, look).map(Some),
                 None => Ok(None),
             },
             TokenOwner::Service(id) => Ok(store.service_by_id(id)?.map(Self::Service)),
@@ -28,15 +66,19 @@ impl Holder {
     }
 
     /// A user.
-    pub fn user(store: &Store, user: User, groups_matter: bool) -> carrel_store::Result<Self> {
-        let groups = if groups_matter { store.groups_of(user.id)? } else { Vec::new() };
-        Ok(Self::User(user, groups))
+    pub fn user(store: &Store, user: User, look: Look) -> carrel_store::Result<Self> {
+        let groups = if look.role_groups { store.groups_of(user.id)? } else { Vec::new() };
+        let shared = store.scopes_shared_with(user.id, look.group_shares)?;
+        Ok(Self::User(UserHolder { user, groups, shared }))
     }
 
-    /// What it holds through roles.
+    /// What it holds through roles and shares.
     pub fn held(&self, app: &App) -> ScopeSet {
         match self {
-            Self::User(user, groups) => app.roles.held_by_user(user.name.as_str(), user.admin, groups),
+            Self::User(UserHolder { user, groups, shared }) => {
+                let held = app.roles.held_by_user(user.name.as_str(), user.admin, groups);
+                held.union(ScopeSet::resolve(shared, self.whose()))
+            }
             Self::Service(service) => app.roles.held_by_service(service.name.as_str(), service.admin),
         }
     }
@@ -44,7 +86,7 @@ impl Holder {
     /// The same, as scopes are resolved with it.
     pub fn whose(&self) -> Whose<'_> {
         match self {
-            Self::User(user, _) => Whose::of_user(user.name.as_str()),
+            Self::User(UserHolder { user, .. }) => Whose::of_user(user.name.as_str()),
             Self::Service(service) => Whose::of_service(service.name.as_str()),
         }
     }

@@ -4,6 +4,7 @@ mod entry;
 mod oauth;
 mod server_routes;
 mod services;
+mod shares;
 
 use super::*;
 use crate::accounts;
@@ -20,6 +21,7 @@ use carrel_hub::{Secret, ServerName, UserName};
 use carrel_store::{NewLogin, NewToken, Store, TokenOwner, User};
 use http::StatusCode;
 use http_body_util::BodyExt;
+use serde_json::Value;
 use std::path::Path;
 use time::macros::datetime;
 use tower::ServiceExt;
@@ -101,6 +103,14 @@ impl World {
         let new = NewLogin { user_id, hash, session_id: secret.prefix(), created: now, expires };
         let login = self.app.store.call(move |s| s.add_login(&new)).await.unwrap();
         (format!("{LOGIN}={}", secret.reveal()), login.id)
+    }
+
+    /// A call of the Hub's API with a token; `Null` is no body, and no answer.
+    async fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("authorization", token), ("content-type", "application/json")];
+        let r = self.ask(method, path, &headers, &body).await;
+        (r.status, serde_json::from_str(&r.text).unwrap_or(Value::Null))
     }
 
     async fn start(&self, user: &str) {
@@ -187,6 +197,32 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("POST", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
     ("DELETE", "/hub/api/groups/{group}/users", [403, 403, 404, 403]),
     ("PUT", "/hub/api/groups/{group}/properties", [403, 403, 404, 403]),
+    ("GET", "/hub/api/users/{user}/shared", [403, 404, 200, 403]),
+    ("GET", "/hub/api/users/{user}/shared/{owner}/", [403, 404, 404, 403]),
+    ("DELETE", "/hub/api/users/{user}/shared/{owner}/", [403, 404, 404, 403]),
+    ("GET", "/hub/api/users/{user}/shared/{owner}/{server}", [403, 404, 404, 403]),
+    ("DELETE", "/hub/api/users/{user}/shared/{owner}/{server}", [403, 404, 404, 403]),
+    ("GET", "/hub/api/groups/{group}/shared", [403, 403, 404, 403]),
+    ("GET", "/hub/api/groups/{group}/shared/{owner}/", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/groups/{group}/shared/{owner}/", [403, 403, 404, 403]),
+    ("GET", "/hub/api/groups/{group}/shared/{owner}/{server}", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/groups/{group}/shared/{owner}/{server}", [403, 403, 404, 403]),
+    ("GET", "/hub/api/shares/{user}", [403, 404, 200, 403]),
+    ("GET", "/hub/api/shares/{user}/", [403, 404, 404, 403]),
+    ("POST", "/hub/api/shares/{user}/", [403, 403, 404, 403]),
+    ("PATCH", "/hub/api/shares/{user}/", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/shares/{user}/", [403, 403, 404, 403]),
+    ("GET", "/hub/api/shares/{user}/{server}", [403, 404, 404, 403]),
+    ("POST", "/hub/api/shares/{user}/{server}", [403, 403, 404, 403]),
+    ("PATCH", "/hub/api/shares/{user}/{server}", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/shares/{user}/{server}", [403, 403, 404, 403]),
+    ("GET", "/hub/api/share-codes/{user}", [403, 404, 200, 403]),
+    ("GET", "/hub/api/share-codes/{user}/", [403, 404, 404, 403]),
+    ("POST", "/hub/api/share-codes/{user}/", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/share-codes/{user}/", [403, 403, 404, 403]),
+    ("GET", "/hub/api/share-codes/{user}/{server}", [403, 404, 404, 403]),
+    ("POST", "/hub/api/share-codes/{user}/{server}", [403, 403, 404, 403]),
+    ("DELETE", "/hub/api/share-codes/{user}/{server}", [403, 403, 404, 403]),
     ("GET", "/hub/api/services", [403, 403, 200, 403]),
     ("GET", "/hub/api/services/{service}", [403, 403, 404, 403]),
     ("POST", "/hub/api/services/{service}", [403, 403, 400, 403]),
@@ -208,6 +244,8 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/hub/api/oauth2/authorize", [302, 400, 400, 302]),
     ("POST", "/hub/api/oauth2/authorize", [302, 403, 403, 302]),
     ("POST", "/hub/api/oauth2/token", [400, 400, 400, 400]),
+    ("GET", "/hub/accept-share", [302, 404, 404, 302]),
+    ("POST", "/hub/accept-share", [302, 403, 403, 302]),
     ("GET", "/hub/home", [302, 200, 200, 302]),
     ("POST", "/hub/home", [302, 403, 403, 302]),
     ("GET", "/hub/token", [302, 200, 200, 302]),
@@ -234,6 +272,7 @@ const PERMISSIONS: &[(&str, &str, [u16; 4])] = &[
 
 fn fill(path: &str) -> String {
     path.replace("{user}", "bob")
+        .replace("{owner}", "root")
         .replace("{server}", "gpu")
         .replace("{group}", "g")
         .replace("{service}", "s")

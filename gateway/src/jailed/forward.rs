@@ -26,6 +26,7 @@ use tokio::net::UnixStream;
 
 use super::wire;
 use crate::error::{Error, Foreign, Result};
+use crate::guests::Stay;
 use crate::http::Peer;
 use crate::lifecycle::Lifecycle;
 use crate::server::upgrade;
@@ -110,7 +111,7 @@ impl Forwarder {
         self.client.request(request).await.is_ok_and(|answer| !answer.status().is_server_error())
     }
 
-    /// Passes a request on, or a websocket.
+    /// Passes a request on, or a websocket, which ends with the stay.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -119,10 +120,11 @@ impl Forwarder {
         id: &JailId,
         visit: &Visit,
         lifecycle: &Lifecycle,
+        stay: Stay,
         request: Request,
     ) -> Result<Response> {
         if crate::caller::is_websocket(request.headers()) {
-            return self.websocket(id, visit, lifecycle, request).await;
+            return self.websocket(id, visit, lifecycle, stay, request).await;
         }
         let mut onward = onward(id.as_str(), visit, request)?;
         let body = std::mem::take(onward.body_mut());
@@ -136,10 +138,11 @@ impl Forwarder {
         id: &JailId,
         visit: &Visit,
         lifecycle: &Lifecycle,
+        stay: Stay,
         request: Request,
     ) -> Result<Response> {
         let stream = self.connector.connect(id.as_str()).await.map_err(|e| silent(&e))?;
-        websocket(stream, id.as_str(), visit, lifecycle, request, ()).await
+        websocket(stream, id.as_str(), visit, lifecycle, stay, request, ()).await
     }
 }
 
@@ -152,6 +155,7 @@ pub async fn websocket<S>(
     host: &str,
     visit: &Visit,
     lifecycle: &Lifecycle,
+    stay: Stay,
     mut request: Request,
     kept: impl Send + 'static,
 ) -> Result<Response>
@@ -179,7 +183,7 @@ where
     let server = hyper::upgrade::on(&mut answer);
     let (mut parts, _) = answer.into_parts();
     parts.extensions = http::Extensions::new();
-    upgrade::bridge(lifecycle, browser, server, (sender, kept));
+    upgrade::bridge(lifecycle, browser, server, stay, (sender, kept));
     Ok(Response::from_parts(parts, Body::empty()))
 }
 

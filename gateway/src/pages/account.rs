@@ -13,16 +13,25 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use carrel_hub::token::{api_id, parse_api_id};
 use carrel_hub::{Secret, ServerName, Target};
-use carrel_store::{NewToken as StoredToken, TokenOwner};
-use carrel_web::pages::{self, AdminPage, AdminRow, HomePage, NewToken, ServerRow, TokenPage, TokenRow};
+use carrel_store::{NewToken as StoredToken, Shares, TokenOwner};
+use carrel_web::pages::{
+    self, AdminPage, AdminRow, HomePage, NewToken, ServerRow, SharedRow, TokenPage, TokenRow,
+};
 use http::{HeaderMap, StatusCode};
+use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
+
+/// As many shared servers are listed.
+const SHARED: usize = 100;
 
 /// `GET /hub/home`
 pub(super) async fn home(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response> {
     let user = caller.signed_in()?.clone();
     let id = user.id;
-    let (rows, services) = app.store.call(move |s| Ok((s.servers_of(id)?, s.services()?))).await?;
+    let (rows, services, shared) = app
+        .store
+        .call(move |s| Ok((s.servers_of(id)?, s.services()?, s.shares(&Shares::WithUser(id), 0, SHARED)?)))
+        .await?;
     let services: Vec<(String, String)> = services
         .iter()
         .filter(|s| s.display && s.url.is_some())
@@ -43,9 +52,28 @@ pub(super) async fn home(State(app): State<App>, caller: Caller, headers: Header
     }
     let named = u32::try_from(rows.iter().filter(|r| !r.name.is_default()).count()).unwrap_or(u32::MAX);
     let may_add = app.config.hub.named_servers.saturating_sub(named);
+    // one that is shared with the user and with a group of theirs is one
+    let shared: BTreeMap<String, SharedRow> = shared
+        .rows
+        .iter()
+        .map(|share| &share.of)
+        .filter(|of| caller.has("access:servers", Target::Server(of.owner.as_str(), of.server.as_str())))
+        .map(|of| {
+            let (url, running) =
+                (server_path(&of.owner, &of.server), app.servers.state(of.owner_id, &of.server).is_ready());
+            let row = SharedRow {
+                owner: of.owner.to_string(),
+                name: of.server.to_string(),
+                url: url.clone(),
+                running,
+            };
+            (url, row)
+        })
+        .collect();
+    let shared: Vec<SharedRow> = shared.into_values().collect();
     let (xsrf, fresh) = form_token(&app, &headers, caller.login_id());
-    let (frame, services) = (frame(&caller), services.as_slice());
-    let page = pages::home(&HomePage { frame, xsrf: &xsrf, servers: &servers, may_add, services });
+    let (frame, services, shared) = (frame(&caller), services.as_slice(), shared.as_slice());
+    let page = pages::home(&HomePage { frame, xsrf: &xsrf, servers: &servers, may_add, shared, services });
     let mut response = html(StatusCode::OK, page);
     set_form_token(&app, &mut response, fresh.as_deref());
     Ok(response)

@@ -1,4 +1,4 @@
-//! HTML under `/hub`: login, home, starting a server, tokens, signing in elsewhere, and the redirects between them.
+//! HTML under `/hub`: login, home, starting a server, tokens, signing in elsewhere, accepting a share, and the redirects between them.
 //!
 //! Pages know their caller by the login cookie only; a token opens no page. Every form carries the form token.
 
@@ -7,6 +7,7 @@ mod entry;
 mod form;
 mod login;
 mod oauth;
+mod share;
 mod spawn;
 
 use crate::app::App;
@@ -48,6 +49,8 @@ pub fn routes() -> Routes {
         .on(GET, "/hub/logout", login::leave)
         .on(GET, "/hub/api/oauth2/authorize", oauth::ask)
         .on(POST, "/hub/api/oauth2/authorize", oauth::answer)
+        .on(GET, "/hub/accept-share", share::show)
+        .on(POST, "/hub/accept-share", share::submit)
         .on(GET, "/hub/home", account::home)
         .on(POST, "/hub/home", account::home_action)
         .on(GET, "/hub/token", account::tokens)

@@ -248,13 +248,14 @@ async fn stopped(app: &App, here: &str, api: bool, request: Request) -> Result<R
 
 fn not_running_page(app: &App, caller: &Caller, user: &User, server: &ServerName, there: &str) -> Response {
     let name = user.name.as_str();
-    let start = spawn_path(name, server.as_str(), there);
+    let may_start = caller.has("start:servers", Target::Server(name, server.as_str()));
+    let start = may_start.then(|| spawn_path(name, server.as_str(), there));
     let why = app.servers.failure(user.id, server);
     let page = NotRunningPage {
         frame: frame(caller),
         user: name,
         server: server.as_str(),
-        start: &start,
+        start: start.as_deref(),
         why: why.as_deref(),
     };
     html(StatusCode::FAILED_DEPENDENCY, pages::not_running(&page))

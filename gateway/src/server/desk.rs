@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::upgrade;
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::guests::Stay;
 use crate::telemetry::RequestId;
 use crate::user::UserServer;
 
@@ -115,7 +116,8 @@ pub async fn terminal(
     let (parts, _) = response.into_parts();
     let mut answer = Response::from_parts(parts, Body::empty());
     answer.extensions_mut().clear();
-    upgrade::bridge(&app.lifecycle, browser, onward, sender);
+    let stay = Stay::begin(&app, &server.caller, &server.user, &server.server);
+    upgrade::bridge(&app.lifecycle, browser, onward, stay, sender);
     Ok(answer)
 }
 

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use super::upgrade::{self, Stream};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::guests::Stay;
 use crate::kernels::Owner;
 use crate::user::UserServer;
 
@@ -31,6 +32,7 @@ pub async fn subscribe(State(app): State<App>, server: UserServer, mut request: 
     // From now on, not from when the client has read our answer.
     let events = app.kernels.events().subscribe();
     let token = app.lifecycle.token().clone();
+    let stay = Stay::begin(&app, &server.caller, &server.user, &server.server);
     app.lifecycle.spawn(async move {
         let Ok(upgraded) = asked.upgrade.await else { return };
         let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
@@ -39,11 +41,11 @@ pub async fn subscribe(State(app): State<App>, server: UserServer, mut request: 
                 let socket =
                     WebSocketStream::from_partially_read(tcp, read.to_vec(), Role::Server, Some(config))
                         .await;
-                tell(socket, owner, events, token).await;
+                tell(socket, owner, events, &stay, token).await;
             }
             Stream::Other(io) => {
                 let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                tell(socket, owner, events, token).await;
+                tell(socket, owner, events, &stay, token).await;
             }
         }
     });
@@ -54,6 +56,7 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: WebSocketStream<S>,
     owner: Owner,
     mut events: tokio::sync::broadcast::Receiver<crate::kernels::events::Event>,
+    stay: &Stay,
     token: tokio_util::sync::CancellationToken,
 ) {
     let mut ping = tokio::time::interval(PING);
@@ -70,17 +73,23 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin>(
                 Some(Ok(_)) => continue,
             },
             _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
-            () = token.cancelled() => {
-                let frame = CloseFrame { code: CloseCode::Restart, reason: "the gateway is restarting".into() };
-                // It may be gone already.
-                let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
-                return;
-            }
+            () = stay.over() => return end(socket, CloseCode::Policy, "you may not use this server any more").await,
+            () = token.cancelled() => return end(socket, CloseCode::Restart, "the gateway is restarting").await,
         };
         if socket.send(message).await.is_err() {
             return;
         }
     }
+}
+
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
+    code: CloseCode,
+    why: &'static str,
+) {
+    let frame = CloseFrame { code, reason: why.into() };
+    // It may be gone already.
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.close(Some(frame))).await;
 }
 
 /// `POST /api/events`: clients may not add to the bus; it tells what the server did.

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::guests::Stay;
 use crate::lifecycle::Lifecycle;
 
 /// What a request to become a websocket asks for.
@@ -78,8 +79,14 @@ impl Asked {
 }
 
 /// Joins a browser's upgraded connection with that of the server which took the upgrade, until either side ends or the program does. `sender`
-/// is what keeps the connection to the server open until then.
-pub fn bridge(lifecycle: &Lifecycle, browser: OnUpgrade, server: OnUpgrade, sender: impl Send + 'static) {
+/// is what keeps the connection to the server open until then. A guest's ends with the `stay`.
+pub fn bridge(
+    lifecycle: &Lifecycle,
+    browser: OnUpgrade,
+    server: OnUpgrade,
+    stay: Stay,
+    sender: impl Send + 'static,
+) {
     let token = lifecycle.token().clone();
     lifecycle.spawn(async move {
         // Dropping it earlier would end the connection.
@@ -91,15 +98,15 @@ pub fn bridge(lifecycle: &Lifecycle, browser: OnUpgrade, server: OnUpgrade, send
                 // Keys are sent one by one.
                 let _ = tcp.set_nodelay(true);
                 if server.write_all(&read).await.is_ok() {
-                    join(&mut tcp, &mut server, &token).await;
+                    join(&mut tcp, &mut server, &stay, &token).await;
                 }
             }
-            Stream::Other(mut io) => join(&mut io, &mut server, &token).await,
+            Stream::Other(mut io) => join(&mut io, &mut server, &stay, &token).await,
         }
     });
 }
 
-async fn join<A, B>(browser: &mut A, server: &mut B, token: &CancellationToken)
+async fn join<A, B>(browser: &mut A, server: &mut B, stay: &Stay, token: &CancellationToken)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -107,6 +114,7 @@ where
     tokio::select! {
         // Either side's end is the end; which failure it was does not matter.
         _ = tokio::io::copy_bidirectional(browser, server) => {}
+        () = stay.over() => {}
         () = token.cancelled() => {}
     }
 }

@@ -6,6 +6,7 @@
 use super::upstream::Upstream;
 use crate::app::App;
 use crate::error::{Error, Result, chain};
+use crate::guests::Stay;
 use crate::jailed::forward::{self, Visit};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -94,12 +95,13 @@ pub async fn pass(State(app): State<App>, request: Request) -> Result<Response> 
         if app.jailed.find(jail).is_none() {
             return Err(silent(&name, "it does not run"));
         }
-        return app.jailed.forwarder().pass(jail, &visit, &app.lifecycle, request).await;
+        return app.jailed.forwarder().pass(jail, &visit, &app.lifecycle, Stay::unlimited(), request).await;
     }
     let host = format!("{}:{}", upstream.host(), upstream.port());
     if crate::caller::is_websocket(request.headers()) {
         let stream = connect(&name, &upstream).await?;
-        let opened = forward::websocket(stream, &host, &visit, &app.lifecycle, request, turn);
+        let opened =
+            forward::websocket(stream, &host, &visit, &app.lifecycle, Stay::unlimited(), request, turn);
         let opened = tokio::time::timeout(SHAKE, opened).await;
         return opened.unwrap_or_else(|_| Err(silent(&name, "no answer to a websocket in time")));
     }

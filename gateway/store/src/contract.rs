@@ -1,6 +1,7 @@
 //! What every back end of the store must do, as tests.
 
 mod oauth;
+mod shares;
 
 use crate::{Error, NewLogin, NewToken, Server, Store, TokenOwner, User};
 use carrel_hub::{GroupName, Secret, ServerName, UserName};
@@ -77,10 +78,12 @@ fn tokens_are_found_by_digest_until_they_end() {
     let secret = Secret::from_random([1; 32]);
     let token = s.add_token(&new_token(&users[0], &secret)).unwrap();
     assert_eq!(s.token_by_hash(&secret.hash(), T0).unwrap(), Some(token.clone()));
+    assert_eq!(s.token_by_id(token.id, T0).unwrap(), Some(token.clone()));
     assert_eq!(token.scopes, ["read:users!user", "self"]);
     assert_eq!(s.token_by_hash(&Secret::from_random([2; 32]).hash(), T0).unwrap(), None);
     let end = T0 + Duration::hours(1);
     assert!(s.token_by_hash(&secret.hash(), end).unwrap().is_none());
+    assert!(s.token_by_id(token.id, end).unwrap().is_none());
     assert!(s.tokens_of(users[0].id, end).unwrap().is_empty());
     assert!(s.token_of(users[1].id, token.id, T0).unwrap().is_none(), "another user's token");
     assert!(!s.delete_token(users[1].id, token.id).unwrap());

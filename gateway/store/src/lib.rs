@@ -1,11 +1,11 @@
-//! What must survive a restart: users, groups, password hashes, tokens, logins, services, OAuth clients and codes, servers, kernels,
-//! sessions and small settings.
+//! What must survive a restart: users, groups, password hashes, tokens, logins, services, OAuth clients and codes, servers, shares,
+//! kernels, sessions and small settings.
 //!
 //! One [`Store`] is one connection and is used from one thread; the gateway keeps it on a thread of its own. Every public function is
 //! one transaction. The store knows neither HTTP nor who is asking, and takes the time as an argument.
 //!
 //! Functions live beside their table: [`users`], [`groups`], [`tokens`], [`logins`], [`services`], [`clients`], [`codes`],
-//! [`servers`], [`kernels`], [`kv`].
+//! [`servers`], [`shares`], [`share_codes`], [`kernels`], [`kv`].
 
 pub mod clients;
 pub mod codes;
@@ -16,6 +16,8 @@ pub mod kv;
 pub mod logins;
 pub mod servers;
 pub mod services;
+pub mod share_codes;
+pub mod shares;
 pub mod tokens;
 pub mod users;
 
@@ -30,6 +32,8 @@ pub use kernels::{KernelRow, SessionRow};
 pub use logins::{Login, NewLogin};
 pub use servers::Server;
 pub use services::{NewService, Service, ServiceClient};
+pub use share_codes::{Accepted, CodeKey, NewShareCode, ShareCode};
+pub use shares::{Given, Part, Recipient, Share, ShareWith, SharedServer, Shares};
 pub use tokens::{NewToken, Token, TokenOwner};
 pub use users::User;
 
@@ -39,8 +43,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// One step each, in order; a database says in `user_version` how many it has taken.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_oauth.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_oauth.sql"),
+    include_str!("../migrations/0003_shares.sql"),
+];
 
 /// An open store.
 #[derive(Debug)]

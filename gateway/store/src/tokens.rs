@@ -80,6 +80,17 @@ impl Store {
         })
     }
 
+    /// One token, unless it has ended.
+    pub fn token_by_id(&self, id: i64, now: OffsetDateTime) -> Result<Option<Token>> {
+        self.read("find a token", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND (expires IS NULL OR expires > ?2)"
+            ))?
+            .query_row(params![id, micros(now)], from_row)
+            .optional()
+        })
+    }
+
     /// A user's tokens that have not ended, oldest first.
     pub fn tokens_of(&self, user_id: i64, now: OffsetDateTime) -> Result<Vec<Token>> {
         self.read("list tokens", |db| {
@@ -136,7 +147,8 @@ impl Store {
         self.write("remove what has ended", |tx| {
             let now = [micros(now)];
             let tokens = tx.execute("DELETE FROM tokens WHERE expires <= ?1", now)?;
-            let codes = tx.execute("DELETE FROM oauth_codes WHERE expires <= ?1", now)?;
+            let codes = tx.execute("DELETE FROM oauth_codes WHERE expires <= ?1", now)?
+                + tx.execute("DELETE FROM share_codes WHERE expires <= ?1", now)?;
             Ok(tokens + codes + tx.execute("DELETE FROM logins WHERE expires <= ?1", now)?)
         })
     }

@@ -16,6 +16,19 @@ pub struct ServerRow {
     pub when: Option<String>,
 }
 
+/// A server of somebody else's on the home page.
+#[derive(Debug, Clone)]
+pub struct SharedRow {
+    /// Whose.
+    pub owner: String,
+    /// Its name; empty for the default one.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Whether it runs.
+    pub running: bool,
+}
+
 /// The home page.
 #[derive(Debug, Clone)]
 pub struct HomePage<'a> {
@@ -27,6 +40,8 @@ pub struct HomePage<'a> {
     pub servers: &'a [ServerRow],
     /// How many more named servers there may be.
     pub may_add: u32,
+    /// Others' servers that the user may enter.
+    pub shared: &'a [SharedRow],
     /// Services that the user may use: name and address.
     pub services: &'a [(String, String)],
 }
@@ -87,6 +102,20 @@ pub fn home(p: &HomePage<'_>) -> String {
             xsrf_field(p.xsrf)
         ));
     }
+    if !p.shared.is_empty() {
+        body.push_str(r#"<h2>Shared with you</h2><ul id="shared">"#);
+        for s in p.shared {
+            let which =
+                if s.name.is_empty() { "server".to_owned() } else { format!("server {}", text(&s.name)) };
+            let state = if s.running { r#" <span class="on">running</span>"# } else { "" };
+            body.push_str(&format!(
+                r#"<li><a href="{}">{}'s {which}</a>{state}</li>"#,
+                text(&s.url),
+                text(&s.owner)
+            ));
+        }
+        body.push_str("</ul>");
+    }
     if !p.services.is_empty() {
         body.push_str(r#"<h2>Services</h2><ul id="services">"#);
         for (name, url) in p.services {
@@ -115,8 +144,8 @@ pub struct NotRunningPage<'a> {
     pub user: &'a str,
     /// Which.
     pub server: &'a str,
-    /// Where it is started.
-    pub start: &'a str,
+    /// Where it is started, by somebody who may.
+    pub start: Option<&'a str>,
     /// Why it did not start, or ended by itself.
     pub why: Option<&'a str>,
 }
@@ -126,11 +155,17 @@ pub fn not_running(p: &NotRunningPage<'_>) -> String {
     let which = if p.server.is_empty() { "server".to_owned() } else { format!("server {}", p.server) };
     let why =
         p.why.map_or_else(String::new, |why| format!(r#"<pre id="why">{}</pre>"#, text(&first_upper(why))));
+    let (say, start) = match p.start {
+        Some(start) => (
+            "start it to go on".to_owned(),
+            format!(r#"<p><a class="button" id="start" href="{}">Start</a></p>"#, text(start)),
+        ),
+        None => (format!("ask {} to start it", text(p.user)), String::new()),
+    };
     let body = format!(
-        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; start it to go on.</p>{why}<p><a class="button" id="start" href="{}">Start</a></p></section>"#,
+        r#"<section class="card"><h1>Server not running</h1><p>{}'s {} is not running. Nothing is lost; {say}.</p>{why}{start}</section>"#,
         text(p.user),
-        text(&which),
-        text(p.start)
+        text(&which)
     );
     page(&p.frame, "Not running", "", &body)
 }

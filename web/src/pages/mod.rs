@@ -7,10 +7,14 @@ mod frame;
 mod home;
 pub mod html;
 mod oauth;
+mod share;
 mod spawn;
 
 pub use account::{AdminPage, AdminRow, LoginPage, NewToken, TokenPage, TokenRow, admin, login, token};
 pub use frame::{Frame, STYLE};
-pub use home::{ErrorPage, HomePage, NotRunningPage, ServerRow, error, home, not_running, spawn_pending};
+pub use home::{
+    ErrorPage, HomePage, NotRunningPage, ServerRow, SharedRow, error, home, not_running, spawn_pending,
+};
 pub use oauth::{AuthorizePage, authorize};
+pub use share::{AcceptPage, accept};
 pub use spawn::{SpawnPage, spawn};

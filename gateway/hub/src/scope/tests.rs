@@ -49,6 +49,40 @@ fn words_are_read_or_refused() {
 }
 
 #[test]
+fn a_shared_scope_is_of_one_server() {
+    let pin = |text: &str| Scope::parse(text).unwrap().of_server("ada", "doc").map(|s| s.to_string());
+    let want = Ok("access:servers!server=ada/doc".to_owned());
+    assert_eq!((pin("access:servers"), pin("access:servers!server=ada/doc")), (want.clone(), want));
+    for bad in ["access:servers!server=ada/", "access:servers!user=ada", "read:users!user", "servers!server"]
+    {
+        assert_eq!(pin(bad), Err(ScopeError::NotOfServer(bad.into(), "ada/doc".into())));
+    }
+    for meta in ["self", "inherit", "no_scope"] {
+        assert_eq!(pin(meta), Err(ScopeError::MetaFilter(meta.into())));
+    }
+    // whatever is shared, it reaches that server and nothing else; only its owner's name is told with it
+    let all: Vec<Scope> =
+        all_names().filter_map(|name| Scope::parse(name).unwrap().of_server("ada", "doc").ok()).collect();
+    let held = ScopeSet::resolve(&all, Whose::of_user("bob"));
+    for name in all_names() {
+        for beyond in [
+            Target::Hub,
+            Target::Server("ada", ""),
+            Target::Server("bob", "doc"),
+            Target::User("bob"),
+            Target::Group("g"),
+            Target::Service("s"),
+        ] {
+            let told = name == "read:users:name" && beyond == Target::Server("ada", "");
+            assert_eq!(held.access(name, beyond, &member) == Access::Granted, told, "{name} {beyond:?}");
+        }
+        let known = held.access(name, Target::User("ada"), &member) == Access::Granted;
+        assert_eq!(known, name == "read:users:name", "{name}");
+    }
+    assert_eq!(held.access("access:servers", Target::Server("ada", "doc"), &member), Access::Granted);
+}
+
+#[test]
 fn every_contained_scope_exists() {
     for table::Row(name, inner, about) in TABLE {
         assert!(!about.is_empty() && about.starts_with(char::is_uppercase), "{name}: {about:?}");

@@ -4,7 +4,6 @@ use super::*;
 use carrel_hub::oauth::RedirectUri;
 use carrel_hub::{Role, ServiceName};
 use carrel_store::{ClientOf, NewClient, NewService, ServiceClient};
-use serde_json::Value;
 use time::Duration;
 
 const ROLES: &str = "[[role]]\nname = \"user\"\nscopes = [\"self\", \"access:services!service=grader\"]";

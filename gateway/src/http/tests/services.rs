@@ -2,22 +2,13 @@
 
 use super::*;
 use carrel_hub::ServiceName;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
 const CONFIG: &str = "[[role]]\nname = \"lister\"\nscopes = [\"list:users\", \"read:services!service\"]\nservices = [\"made\"]\n\
                       [[role]]\nname = \"user\"\nscopes = [\"self\", \"access:services!service=made\"]";
 const SECRET: &str = "a-secret-of-some-length";
-
-impl World {
-    async fn json(&self, method: &str, path: &str, token: &str, body: Value) -> (u16, Value) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let headers = [("authorization", token), ("content-type", "application/json")];
-        let r = self.ask(method, path, &headers, &body).await;
-        (r.status, serde_json::from_str(&r.text).unwrap_or(Value::Null))
-    }
-}
 
 /// A program that answers every request with what it was sent, and whatever `head` says.
 fn echo(head: &'static str) -> String {

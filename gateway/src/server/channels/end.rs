@@ -19,6 +19,8 @@ pub(super) enum End {
     Replaced,
     /// The kernel is gone.
     Kernel,
+    /// A guest who may not use the server any more.
+    Guest,
     /// The gateway stops.
     Shutdown,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for End {
             Self::Protocol(_, why) => f.write_str(why),
             Self::Replaced => f.write_str("replaced"),
             Self::Kernel => f.write_str("kernel"),
+            Self::Guest => f.write_str("a guest's right is over"),
             Self::Shutdown => f.write_str("shutdown"),
         }
     }
@@ -44,6 +47,7 @@ impl End {
             Self::Protocol(code, why) => Some((code, why)),
             Self::Replaced => Some((CloseCode::Normal, "replaced by another websocket of this session")),
             Self::Kernel => Some((CloseCode::Normal, "the kernel is gone")),
+            Self::Guest => Some((CloseCode::Policy, "you may not use this server any more")),
             Self::Shutdown => Some((CloseCode::Restart, "the gateway is restarting")),
         }
     }

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::upgrade::{self, Stream};
 use crate::app::App;
 use crate::error::{Error, Result, chain};
+use crate::guests::Stay;
 use crate::kernels::kernel::Attachment;
 use crate::kernels::resume;
 use crate::kernels::tcp::TcpWatch;
@@ -64,11 +65,12 @@ pub async fn open(
     let shim = ShimConn::connect(&kernel.socket, hello)
         .await
         .map_err(|error| Error::upstream("the kernel does not answer", &error))?;
+    let stay = Stay::begin(&app, &server.caller, &server.user, &server.server);
     let answer = asked.answer(v1.then_some(V1_SUBPROTOCOL));
     let tracked = app.clone();
     tracked.lifecycle.spawn(async move {
         match asked.upgrade.await {
-            Ok(upgraded) => serve(&app, attached, shim, framing, upgrade::stream(upgraded)).await,
+            Ok(upgraded) => serve(&app, attached, shim, framing, stay, upgrade::stream(upgraded)).await,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a client went away before its websocket was open");
             }
@@ -78,7 +80,14 @@ pub async fn open(
 }
 
 /// One websocket from its opening to its end.
-async fn serve(app: &App, attached: Attachment, shim: ShimConn, framing: Framing, stream: Stream) {
+async fn serve(
+    app: &App,
+    attached: Attachment,
+    shim: ShimConn,
+    framing: Framing,
+    stay: Stay,
+    stream: Stream,
+) {
     let (kernel, session) = (attached.kernel.clone(), attached.session.clone());
     tracing::info!(kernel.id = %kernel.id, session = session, resumed = shim.welcome.resumed, at = shim.welcome.at, "websocket opened");
     if shim.welcome.lost > 0 {
@@ -87,6 +96,7 @@ async fn serve(app: &App, attached: Attachment, shim: ShimConn, framing: Framing
     let context = Context {
         kernel: kernel.clone(),
         stop: attached.stop().clone(),
+        stay,
         shutdown: app.lifecycle.token().clone(),
         framing,
         notices: kernel.notices(),

@@ -17,6 +17,7 @@ use super::inward;
 use super::outward::Outward;
 use super::tap::Tap;
 use crate::error::chain;
+use crate::guests::Stay;
 use crate::kernels::kernel::{Kernel, Notice};
 use crate::kernels::tcp::TcpWatch;
 
@@ -26,6 +27,8 @@ pub(super) struct Context {
     pub(super) kernel: Kernel,
     /// Ends this websocket: replaced, or the kernel is gone.
     pub(super) stop: CancellationToken,
+    /// How long it may last.
+    pub(super) stay: Stay,
     /// Ends all of them: the gateway stops.
     pub(super) shutdown: CancellationToken,
     /// How messages are put into frames.
@@ -70,7 +73,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Context { kernel, stop, shutdown, framing, notices } = context;
+    let Context { kernel, stop, stay, shutdown, framing, notices } = context;
     let ShimConn { sender, mut receiver, .. } = shim;
     let sender = Mutex::new(sender);
     let (tap, aside) = Tap::new(reader);
@@ -80,6 +83,7 @@ where
         end = inward::run(tap, read, framing, &sender, &heard) => end,
         end = outward.run(&mut receiver, notices, &aside, &heard) => end,
         () = shutdown.cancelled() => End::Shutdown,
+        () = stay.over() => End::Guest,
         () = stop.cancelled() => if kernel.ended.is_cancelled() { End::Kernel } else { End::Replaced },
     };
     outward.goodbye(end, &aside).await;

@@ -90,6 +90,7 @@ async fn bench(framing: Framing) -> Bench {
     let context = Context {
         kernel: kernel.clone(),
         stop: kernel.ended.child_token(),
+        stay: crate::guests::Stay::unlimited(),
         shutdown: shutdown.clone(),
         framing,
         notices: kernel.notices(),
