@@ -24,8 +24,8 @@ fn exit() -> impl Strategy<Value = Exit> {
 prop_compose! {
     fn kernel()(state in prop_oneof![Just(State::Starting), Just(State::Alive), Just(State::Restarting), Just(State::Dead)],
                 pid in any::<Option<u32>>(), restarts in any::<u32>(), execution_state in "[a-z]{0,8}",
-                exit in proptest::option::of(exit())) -> Kernel {
-        Kernel { state, pid, restarts, execution_state, exit }
+                exit in proptest::option::of(exit()), why in proptest::option::of("[a-z ]{0,8}")) -> Kernel {
+        Kernel { state, pid, restarts, execution_state, exit, why }
     }
 }
 
