@@ -121,9 +121,9 @@ def build_root(out, prefix, venv, packages, extra=(), classic=False):
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         root = Root(squash.stdin)
-        fill(root, pathlib.Path(prefix), pathlib.Path(venv))
         if classic:
-            root.tree(pathlib.Path(prefix) / "share" / "classic", "/opt/carrel/share/classic", NONE)
+            environment(root, pathlib.Path(prefix) / "share" / "classic", "/opt/carrel/share/classic")
+        fill(root, pathlib.Path(prefix), pathlib.Path(venv))
         for name in ("usr/bin/newuidmap", "usr/bin/newgidmap"):
             root.host(packages / name, name)
         root.host(packages / "bin" / "busybox", "usr/bin/busybox")
@@ -138,6 +138,14 @@ def build_root(out, prefix, venv, packages, extra=(), classic=False):
         pass
     said = squash.stdout.read().decode(errors="replace")
     assert squash.wait() == 0, f"mksquashfs: {said}"
+
+
+def environment(root, there, here):
+    """A Python environment at another path, which its scripts name in their first line."""
+    for script in (there / "bin").iterdir():
+        if script.is_file() and not script.is_symlink() and (text := script.read_bytes()).startswith(b"#!" + str(there).encode()):
+            root.text(f"{here}/bin/{script.name}", text.decode().replace(str(there), here), 0o755)
+    root.tree(there, here, NONE)
 
 
 def fill(root, prefix, venv):
