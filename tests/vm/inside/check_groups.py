@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from guest import GROUPS, PATIENT, jail_of, leaf_of
+from guest import FORK, GROUPS, PATIENT, jail_of, leaf_of
 from harness import Carrel, wait_until
 
 # Whatever this shows is what the jail's own processes can see or do.
@@ -17,17 +17,6 @@ def burn(seconds):
     while time.monotonic() - begun < seconds: pass
     return (time.process_time() - spent) / (time.monotonic() - begun)
 burn(1); print('share', burn(4))
-"""
-FORK = """
-import os, time
-pids = []
-try:
-    while len(pids) < 500:
-        pid = os.fork()
-        if pid == 0: time.sleep(60); os._exit(0)
-        pids.append(pid)
-except OSError as e: print('stopped', e.errno, len(pids))
-for pid in pids: os.kill(pid, 9); os.waitpid(pid, 0)
 """
 EAT = "kept = [bytearray(os.urandom(1 << 20)) * 8 for _ in range(%d)]; print('had', len(kept))"
 

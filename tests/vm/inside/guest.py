@@ -12,6 +12,18 @@ GROUPS = pathlib.Path("/sys/fs/cgroup")
 # How long something may take on a loaded host in software: a kernel of Python starts in 5 s on two quiet processors, and took 100 s beside much else.
 PATIENT = 400
 RUNNING = []
+# Says how many processes a jail takes.
+FORK = """
+import os, time
+pids = []
+try:
+    while len(pids) < 500:
+        pid = os.fork()
+        if pid == 0: time.sleep(60); os._exit(0)
+        pids.append(pid)
+except OSError as e: print('stopped', e.errno, len(pids))
+for pid in pids: os.kill(pid, 9); os.waitpid(pid, 0)
+"""
 
 
 @contextlib.contextmanager

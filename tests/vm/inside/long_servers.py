@@ -5,7 +5,7 @@ import re
 
 import pytest
 import requests
-from guest import PATIENT, jails_of
+from guest import FORK, PATIENT, jails_of
 from harness import wait_until
 
 SERVICE = """
@@ -16,17 +16,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", 10101), Handler).serve_forever()
-"""
-FORK = """
-import os, time
-pids = []
-try:
-    while len(pids) < 500:
-        pid = os.fork()
-        if pid == 0: time.sleep(60); os._exit(0)
-        pids.append(pid)
-except OSError as e: print('stopped', e.errno, len(pids))
-for pid in pids: os.kill(pid, 9); os.waitpid(pid, 0)
 """
 WRITE = """
 import errno
