@@ -158,13 +158,17 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         ids: [u32; 11],
         exit_code: i32,
     }
-    let mut info = Info { mask: PIDFD_INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
-    // SAFETY: the request carries the size of `info`, which is alive; the kernel writes at most that much.
-    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+    let ask = || {
+        let mut info = Info { mask: PIDFD_INFO_EXIT, cgroup: 0, ids: [0; 11], exit_code: 0 };
+        // SAFETY: the request carries the size of `info`, which is alive; the kernel writes at most that much.
+        let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+    };
+    // The kernel looks for the status first and for the process then: one that is reaped in between has neither, and its status the next time.
+    ask().or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { ask() } else { Err(error) })
 }
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 /// `_IOWR(0xff, 11, 64 bytes)`.

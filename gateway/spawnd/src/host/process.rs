@@ -86,6 +86,8 @@ pub(crate) fn end(pidfd: &OwnedFd) -> End {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use super::*;
 
     #[test]
@@ -114,5 +116,35 @@ mod tests {
         assert_eq!(end(&pidfd), End::Known(Exited { code: Some(7), ..Exited::default() }));
         assert!(find(pid, birth(pid)).is_none());
         assert!(child.wait().is_err(), "reaped already");
+    }
+
+    #[test]
+    fn the_end_of_somebody_elses_child_is_known_however_soon_it_is_reaped() {
+        for _ in 0..1000 {
+            // A grandchild, whose parent waits for it alone.
+            let script = "/bin/sh -c 'echo $$; read x; exit 7'; :";
+            let mut parent = std::process::Command::new("/bin/sh")
+                .args(["-c", script])
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            std::io::BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+            let pidfd = find(pid, birth(pid)).unwrap();
+            drop(parent.stdin.take());
+            let known = loop {
+                match end(&pidfd) {
+                    End::Known(exited) => break exited,
+                    End::NotYet | End::Soon => {}
+                }
+            };
+            parent.wait().unwrap();
+            // An older kernel tells nothing, ever.
+            if sys::exit_status(pidfd.as_fd()).is_ok() {
+                assert_eq!(known, Exited { code: Some(7), ..Exited::default() });
+            }
+        }
     }
 }
