@@ -1,8 +1,8 @@
 //! A scripted kernel for the shim's tests: real ZeroMQ sockets, no language. The code of an execute_request is its script:
 //!
-//! `lines N` publishes N stream messages; `exit N` ends the process; `ask` asks on stdin and publishes the answer; `sleep` waits for
-//! an interrupt; `bytes N` publishes a display with a buffer of N bytes; `orphan` leaves a process behind; `forge` publishes a message
-//! with a wrong signature; `spin` ignores everything until killed.
+//! `lines N` publishes N stream messages, `long N` one with N letters; `exit N` ends the process; `ask` asks on stdin and publishes the
+//! answer; `sleep` waits for an interrupt; `bytes N` publishes a display with a buffer of N bytes; `orphan` leaves a process behind; `forge`
+//! publishes a message with a wrong signature; `spin` ignores everything until killed.
 
 use std::error::Error;
 use std::time::{Duration, UNIX_EPOCH};
@@ -103,6 +103,10 @@ impl Kernel {
                         tokio::task::yield_now().await;
                     }
                 }
+            }
+            "long" => {
+                let text = "x".repeat(number);
+                self.publish(request, "stream", json!({"name": "stdout", "text": text})).await?;
             }
             "exit" => std::process::exit(i32::try_from(number)?),
             "ask" => {

@@ -234,7 +234,10 @@ async fn write_frames(
         match shared.read(reader, at) {
             Ok(chunk) => {
                 for (_, frame) in &chunk.frames {
-                    out.frame(frame).await?;
+                    match reader {
+                        Reader::Watcher(_) => out.frame(&Frame::outline(frame)).await?,
+                        Reader::Client { .. } => out.frame(frame).await?,
+                    }
                 }
                 at = chunk.next;
                 shared.sent(reader, chunk.frames.last().map(|(seq, _)| *seq), at);

@@ -47,7 +47,8 @@ pub struct Hello {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Watches: iopub and events only, no cursor is kept after it ended, no acknowledgements are needed.
+    /// Watches: iopub and events only, of long messages the headers only ([`Frame::outline`]), no cursor is kept after it ended, no
+    /// acknowledgements are needed.
     Control,
     /// A Jupyter client: iopub, events, and the answers to its own requests.
     Client,

@@ -99,6 +99,26 @@ proptest! {
         prop_assert!(decoder.is_empty());
     }
 
+    /// What is long loses its contents and stays a frame; all else stays as it is.
+    #[test]
+    fn outlines_are_frames(frame in frame(), long in 0usize..40_000) {
+        let long = match frame {
+            Frame::Message(seq, channel, message) => Frame::Message(seq, channel, Message { content: vec![b'x'; long].into(), ..message }),
+            other => other,
+        };
+        let outline = Frame::outline(&long.to_bytes());
+        prop_assert!(outline.len() < 17_000);
+        let decoded = Frame::decode(outline.slice(4..)).unwrap();
+        match (&decoded, &long) {
+            (Frame::Message(seq, channel, short), Frame::Message(seq_long, channel_long, long)) if short != long => {
+                prop_assert_eq!((seq, channel, &short.header, &short.parent_header), (seq_long, channel_long, &long.header, &long.parent_header));
+                prop_assert!(long.content.len() > 16_000 && short.buffers.is_empty());
+                prop_assert_eq!(&short.content[..], b"{}");
+            }
+            (decoded, long) => prop_assert_eq!(decoded, long),
+        }
+    }
+
     #[test]
     fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Frame::decode(Bytes::from(bytes.clone()));

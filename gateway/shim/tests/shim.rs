@@ -120,6 +120,26 @@ async fn replies_go_to_the_asker_and_iopub_to_all() {
 }
 
 #[tokio::test]
+async fn a_watcher_hears_of_long_output_and_need_not_take_it() {
+    let shim = Shim::with_kernel(&[]);
+    let mut client = shim.client("a", From::Now).await;
+    let mut watcher = shim.connect(Role::Control, "gateway", From::Now).await;
+    let id = client.ask("long 200000").await;
+    let answers = client.answers(&id).await;
+    assert!(answers.iter().any(|(_, _, message)| text(message).is_some_and(|text| text.len() == 200_000)));
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|(state, _)| state != "idle") {
+        let Delivery::Message { message, .. } = watcher.next().await else { continue };
+        if message.parent().unwrap().msg_id == id {
+            let msg_type = message.header().unwrap().msg_type;
+            seen.push((status(&message).unwrap_or(msg_type), message.size()));
+        }
+    }
+    assert!(seen.iter().any(|(what, _)| what == "busy"), "{seen:?}");
+    assert!(seen.iter().any(|(what, size)| what == "stream" && *size < 2000), "{seen:?}");
+}
+
+#[tokio::test]
 async fn the_kernel_can_ask_back() {
     let shim = Shim::with_kernel(&[]);
     let mut client = shim.client("a", From::Now).await;

@@ -13,6 +13,8 @@ pub const MAX_FRAME: usize = 256 * 1024 * 1024;
 const MAX_JSON: usize = 64 * 1024;
 /// Most offsets in one frame.
 const MAX_OFFSETS: usize = 4096;
+/// Frames up to this size are not worth outlining; a status never passes it.
+const OUTLINE: usize = 16 * 1024;
 
 impl Frame {
     /// Appends the whole frame.
@@ -61,6 +63,26 @@ impl Frame {
         let mut out = BytesMut::new();
         self.encode(&mut out);
         out.freeze()
+    }
+
+    /// A whole frame as who only watches gets it: of a long message the headers. Shorter ones, and other frames, are left as they are.
+    #[must_use]
+    pub fn outline(frame: &Bytes) -> Bytes {
+        if frame.len() <= OUTLINE {
+            return frame.clone();
+        }
+        match Frame::decode(frame.slice(4..)) {
+            Ok(Frame::Message(seq, channel, message)) => {
+                let Message { header, parent_header, .. } = message;
+                let empty = || Bytes::from_static(b"{}");
+                let (metadata, content) = (empty(), empty());
+                let idents = Vec::new();
+                let buffers = Vec::new();
+                let message = Message { idents, header, parent_header, metadata, content, buffers };
+                Frame::Message(seq, channel, message).to_bytes()
+            }
+            _ => frame.clone(),
+        }
     }
 
     /// Reads what follows the length field: kind and body. Message parts are slices of it.

@@ -3,7 +3,8 @@
 //!
 //! What a user wants is what the same work would take if it never waited. Whether that is much is told by the level up to which
 //! everybody can be served (max-min fairness, as when water is poured over steps of different height): who wants less gets it, and all who
-//! want more share the rest in equal parts, which is what stands behind does.
+//! want more share the rest in equal parts, which is what stands behind does. What is poured is what the host's other work leaves: the gateway's
+//! own for who prints without end is considerable.
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,45 @@ const HEAVY: f64 = 1.25;
 const LIGHT: f64 = 1.15;
 /// Who always waits wants so many times what it gets, at most.
 const MOST: f64 = 20.0;
+/// The part of all processors that counts as left for users, however busy the host is.
+const LEAST: f64 = 0.75;
 
 /// When to look again, and what is done while it matters.
 #[derive(Default)]
 pub(crate) struct Turns {
     last: Option<Instant>,
     active: bool,
+    host: Host,
     beat: Option<Beat>,
+}
+
+/// What the host does beside users' work.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Host {
+    /// What all processors together, and users on them, had done, as read last.
+    read: Option<(Duration, Duration)>,
+    /// Processors, on average over [`MEMORY`].
+    others: f64,
+}
+
+impl Host {
+    /// Takes in what was read. `since`: the last time.
+    fn measure(&mut self, read: Option<(Duration, Duration)>, since: Duration) {
+        let before = std::mem::replace(&mut self.read, read);
+        let (Some((busy, users)), Some((busy_before, users_before))) = (read, before) else { return };
+        let seconds = since.as_secs_f64();
+        // A user who has come or gone meanwhile brings or takes along what it ever computed.
+        if seconds > 0.0 && users >= users_before {
+            let (all, of_users) = (busy.saturating_sub(busy_before), users - users_before);
+            let others = all.saturating_sub(of_users).as_secs_f64() / seconds;
+            self.others += (others - self.others) * (1.0 - (-seconds / MEMORY).exp());
+        }
+    }
+
+    /// What is left for users of so many.
+    fn leaves(&self, processors: f64) -> f64 {
+        (processors - self.others).max(processors * LEAST)
+    }
 }
 
 /// How a user stands.
@@ -110,7 +143,10 @@ impl Server {
             user.turn.measure(read, since);
         }
         let before: Vec<bool> = self.users.values().map(|user| user.turn.heavy).collect();
-        let processors = cpus::available().len() as f64;
+        let available = cpus::available();
+        let users = self.users.values().filter_map(|user| user.turn.read).map(|(used, _)| used).sum();
+        self.turns.host.measure(cpus::busy(&available).map(|busy| (busy, users)), since);
+        let processors = self.turns.host.leaves(available.len() as f64);
         judge(&mut self.users.values_mut().map(|user| &mut user.turn).collect::<Vec<_>>(), processors);
         for (user, before) in self.users.values().zip(before) {
             if user.turn.heavy != before {
@@ -176,6 +212,28 @@ mod tests {
         assert!(near(measured(125, 0), 0.5));
         assert!(near(measured(125, 125), 1.0));
         assert!(near(measured(125, 250), 10.0));
+    }
+
+    #[test]
+    fn what_the_host_does_itself_is_not_left_for_users() {
+        let mut host = Host::default();
+        let read = |look: u32, busy: u64, users: u64| {
+            Some((Duration::from_millis(busy) * look, Duration::from_millis(users) * look))
+        };
+        for look in 0..40 {
+            host.measure(read(look, 400, 300), LOOK);
+        }
+        assert!((host.leaves(2.0) - 1.6).abs() < 0.01, "{host:?}");
+        // A user goes, and takes along what it had computed.
+        let before = host;
+        host.measure(read(40, 400, 100), LOOK);
+        assert_eq!((host.others, host.read), (before.others, read(40, 400, 100)));
+        for look in 0..40 {
+            host.measure(read(look, 500, 0), LOOK);
+        }
+        assert_eq!(host.leaves(2.0), 1.5);
+        host.measure(None, LOOK);
+        assert_eq!(host.read, None);
     }
 
     /// Two who want all of two processors, and a third who wants a fifth of one: what they get follows from who is heavy, and who is heavy from what

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use carrel_shim::client::{Delivery, ShimError, ShimReceiver, ShimSender};
 use carrel_shim::protocol::Event;
 use carrel_wire::{Channel, Header, Message};
@@ -28,6 +28,8 @@ use crate::kernels::tcp::TcpWatch;
 /// Bytes gathered before they are written. Whoever has so many at once lets the others have their turn: between two cells of theirs no flood of
 /// somebody else's takes longer than a batch.
 const BATCH: usize = 64 * 1024;
+/// Bytes handed to the connection at once, of a message however long: Linux copies them all before it looks whose turn it is.
+const STEP: usize = 128 * 1024;
 /// Entries gathered before they are written; less than an OFFSETS frame holds.
 const MARKS: usize = 256;
 /// Written and unacknowledged entries after which progress is looked at without waiting for the clock.
@@ -251,14 +253,19 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
         while let Some(mut piece) = self.batch.next_piece() {
             self.within_frame = true;
             while !piece.is_empty() {
-                let taken = tokio::time::timeout(STALL, self.writer.write_buf(&mut piece))
+                let step = piece.get(..STEP).unwrap_or(&piece);
+                let taken = tokio::time::timeout(STALL, self.writer.write(step))
                     .await
                     .map_err(|_| Broken::Stalled)?
                     .map_err(Broken::Client)?;
                 if taken == 0 {
                     return Err(Broken::Client(io::ErrorKind::WriteZero.into()));
                 }
+                piece.advance(taken);
                 self.position += u64::try_from(taken).unwrap_or(u64::MAX);
+                if !piece.is_empty() {
+                    tokio::task::yield_now().await;
+                }
             }
         }
         self.writer.flush().await.map_err(Broken::Client)?;
