@@ -40,7 +40,8 @@ pub(crate) fn available() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
-/// How long these have not been idle since the host's start, whoever used them, all together.
+/// How long these have not been idle since the host's start, whoever used them, all together. Without who has stepped back (`nice`): that is in
+/// nobody's way.
 pub(crate) fn busy(cpus: &[usize]) -> Option<Duration> {
     parse_busy(&fs::read_to_string("/proc/stat").ok()?, cpus, clock_ticks_per_second())
 }
@@ -54,8 +55,8 @@ fn parse_busy(stat: &str, cpus: &[usize], per_second: u64) -> Option<Duration> {
             words.next().and_then(|name| name.strip_prefix("cpu")).and_then(|cpu| cpu.parse::<usize>().ok());
         if cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
             let of = words.map(|word| word.parse::<u64>().ok()).collect::<Option<Vec<_>>>()?;
-            let [user, nice, system, _idle, _iowait, irq, softirq, steal] = of.get(..8)?.try_into().ok()?;
-            ticks += user + nice + system + irq + softirq + steal;
+            let [user, _nice, system, _idle, _iowait, irq, softirq, steal] = of.get(..8)?.try_into().ok()?;
+            ticks += user + system + irq + softirq + steal;
         }
     }
     Some(Duration::from_millis(ticks * 1000 / per_second.max(1)))
@@ -88,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_idle_nor_waiting_for_a_disk_is_busy() {
+    fn what_is_neither_idle_nor_waiting_for_a_disk_nor_nice_is_busy() {
         let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 1000 1000 4 5 6 1 0\ncpu1 7 7 7 7 7 7 7 7 7 7\ncpu2 100 0 0 9 9 0 0 0 0 0\nintr 5 5\n";
-        assert_eq!(parse_busy(stat, &[0, 2], 100), Some(Duration::from_millis(1210)));
+        assert_eq!(parse_busy(stat, &[0, 2], 100), Some(Duration::from_millis(1190)));
         assert_eq!(parse_busy(stat, &[], 100), Some(Duration::ZERO));
         assert_eq!(parse_busy("cpu0 1 2 3", &[0], 100), None);
         assert!(busy(&available()).unwrap() > Duration::ZERO);
