@@ -26,6 +26,8 @@ const LIGHT: f64 = 1.15;
 const MOST: f64 = 20.0;
 /// The part of all processors that counts as left for users, however busy the host is.
 const LEAST: f64 = 0.75;
+/// The part of all processors below which the host's other work does not count.
+const CALM_HOST: f64 = 0.25;
 
 /// When to look again, and what is done while it matters.
 #[derive(Default)]
@@ -63,6 +65,11 @@ impl Host {
     fn leaves(&self, processors: f64) -> f64 {
         (processors - self.others).max(processors * LEAST)
     }
+
+    /// Whether it does next to nothing.
+    fn is_calm(&self, processors: f64) -> bool {
+        self.others < processors * CALM_HOST
+    }
 }
 
 /// How a user stands.
@@ -73,8 +80,10 @@ pub(crate) struct Turn {
     /// Processors, and the part of the time in which something waited for one, on average over [`MEMORY`].
     used: f64,
     waited: f64,
-    /// Stands behind the others.
+    /// Wants more than the level.
     heavy: bool,
+    /// Stands behind the others.
+    behind: bool,
 }
 
 impl Turn {
@@ -95,6 +104,10 @@ impl Turn {
     fn wants(&self) -> f64 {
         self.used / (1.0 - self.waited).max(1.0 / MOST)
     }
+
+    fn is_light(&self) -> bool {
+        !self.heavy && self.wants() > ACTIVE
+    }
 }
 
 /// Decides who is heavy on so many processors.
@@ -105,6 +118,12 @@ fn judge(turns: &mut [&mut Turn], processors: f64) {
     for turn in turns {
         turn.heavy = turn.wants() > level * if turn.heavy { LIGHT } else { HEAVY };
     }
+}
+
+/// Whether anybody has something of it if who is heavy stands behind: who is light, or who comes next. Nobody but the host's other programs has it
+/// where all are heavy and the host is busy with those.
+fn somebody_profits(turns: &[&mut Turn], calm: bool) -> bool {
+    calm || turns.iter().any(|turn| turn.is_light())
 }
 
 /// The most that each of those who want so much would get of it; infinite where there is enough.
@@ -142,20 +161,22 @@ impl Server {
             let read = user.cgroup.processor_time().zip(user.cgroup.processor_wait());
             user.turn.measure(read, since);
         }
-        let before: Vec<bool> = self.users.values().map(|user| user.turn.heavy).collect();
         let available = cpus::available();
         let users = self.users.values().filter_map(|user| user.turn.read).map(|(used, _)| used).sum();
         self.turns.host.measure(cpus::busy(&available).map(|busy| (busy, users)), since);
-        let processors = self.turns.host.leaves(available.len() as f64);
-        judge(&mut self.users.values_mut().map(|user| &mut user.turn).collect::<Vec<_>>(), processors);
-        for (user, before) in self.users.values().zip(before) {
-            if user.turn.heavy != before {
-                user.cgroup.stand(user.turn.heavy);
+        let processors = available.len() as f64;
+        let mut turns: Vec<_> = self.users.values_mut().map(|user| &mut user.turn).collect();
+        judge(&mut turns, self.turns.host.leaves(processors));
+        let for_somebody = somebody_profits(&turns, self.turns.host.is_calm(processors));
+        for user in self.users.values_mut() {
+            let behind = user.turn.heavy && for_somebody;
+            if std::mem::replace(&mut user.turn.behind, behind) != behind {
+                user.cgroup.stand(behind);
             }
         }
         self.turns.last = Some(now);
         self.turns.active = self.users.values().any(|user| user.turn.wants() > ACTIVE);
-        if !self.users.values().any(|user| user.turn.heavy) {
+        if !self.users.values().any(|user| user.turn.behind) {
             self.turns.beat = None;
         } else if self.turns.beat.is_none() {
             self.turns.beat = Beat::start();
@@ -189,6 +210,19 @@ mod tests {
     fn who_is_alone_stands_behind_nobody() {
         assert_eq!(heavy(&[4.0, 0.0, 0.01], &[false; 3], 2.0), [false; 3]);
         assert_eq!(heavy(&[4.0, 0.0], &[true, false], 2.0), [false; 2]);
+    }
+
+    #[test]
+    fn nobody_stands_behind_the_hosts_other_work_alone() {
+        let (mut heavy, mut light) =
+            (Turn { used: 1.2, heavy: true, ..Turn::default() }, Turn { used: 0.3, ..Turn::default() });
+        let mut away = Turn::default();
+        assert!(!somebody_profits(&[&mut heavy, &mut away], false));
+        assert!(somebody_profits(&[&mut heavy, &mut light], false));
+        // Somebody may come at any time.
+        assert!(somebody_profits(&[&mut heavy, &mut away], true));
+        let host = Host { others: 0.6, ..Host::default() };
+        assert!(host.is_calm(4.0) && !host.is_calm(2.0));
     }
 
     #[test]
@@ -265,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_was_wanted_is_forgotten_within_seconds() {
-        let mut turn = Turn { used: 2.0, waited: 0.5, read: Some(Default::default()), heavy: true };
+        let mut turn = Turn { used: 2.0, waited: 0.5, read: Some(Default::default()), ..Turn::default() };
         for _ in 0..20 {
             turn.measure(turn.read, LOOK);
         }
