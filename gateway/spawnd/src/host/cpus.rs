@@ -1,10 +1,6 @@
-//! The host's processors: what they have done, and a few of them, taken in turn, for jails whose time no group bounds.
-
-use std::fs;
-use std::time::Duration;
+//! Processors for jails whose time no group bounds: a few of the host's, taken in turn.
 
 use gateway_spawnd::LayerState;
-use rustix::param::clock_ticks_per_second;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Hands out processors.
@@ -40,28 +36,6 @@ pub(crate) fn available() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
 }
 
-/// How long these have not been idle since the host's start, whoever used them, all together. Without who has stepped back (`nice`): that is in
-/// nobody's way.
-pub(crate) fn busy(cpus: &[usize]) -> Option<Duration> {
-    parse_busy(&fs::read_to_string("/proc/stat").ok()?, cpus, clock_ticks_per_second())
-}
-
-/// `cpu3 user nice system idle iowait irq softirq steal …`, in ticks; who runs guests counts as user already (proc_stat(5)).
-fn parse_busy(stat: &str, cpus: &[usize], per_second: u64) -> Option<Duration> {
-    let mut ticks = 0;
-    for line in stat.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let cpu =
-            words.next().and_then(|name| name.strip_prefix("cpu")).and_then(|cpu| cpu.parse::<usize>().ok());
-        if cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
-            let of = words.map(|word| word.parse::<u64>().ok()).collect::<Option<Vec<_>>>()?;
-            let [user, _nice, system, _idle, _iowait, irq, softirq, steal] = of.get(..8)?.try_into().ok()?;
-            ticks += user + system + irq + softirq + steal;
-        }
-    }
-    Some(Duration::from_millis(ticks * 1000 / per_second.max(1)))
-}
-
 fn choose(available: &[usize], wanted: usize, from: usize) -> Vec<usize> {
     available.iter().cycle().skip(from % available.len().max(1)).take(wanted).copied().collect()
 }
@@ -86,15 +60,6 @@ mod tests {
         assert_eq!(choose(&four, 3, 3), [6, 0, 2]);
         assert_eq!(choose(&four, 1, 9), [2]);
         assert!(choose(&[], 1, 5).is_empty());
-    }
-
-    #[test]
-    fn what_is_neither_idle_nor_waiting_for_a_disk_nor_nice_is_busy() {
-        let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 1000 1000 4 5 6 1 0\ncpu1 7 7 7 7 7 7 7 7 7 7\ncpu2 100 0 0 9 9 0 0 0 0 0\nintr 5 5\n";
-        assert_eq!(parse_busy(stat, &[0, 2], 100), Some(Duration::from_millis(1190)));
-        assert_eq!(parse_busy(stat, &[], 100), Some(Duration::ZERO));
-        assert_eq!(parse_busy("cpu0 1 2 3", &[0], 100), None);
-        assert!(busy(&available()).unwrap() > Duration::ZERO);
     }
 
     #[test]
