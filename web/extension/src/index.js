@@ -1,14 +1,15 @@
-/* The plugin: puts the panel into the left side bar and points it at the notebook in front. */
+/* The plugins: one puts the panel into the left side bar and points it at the notebook in front, the other runs cells. */
 
 import { ILayoutRestorer } from '@jupyterlab/application';
-import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import { INotebookCellExecutor, INotebookTracker, NotebookActions, runCell } from '@jupyterlab/notebook';
 
+import { inTime } from './early';
 import { KernelData } from './kernel';
 import { DataPanel } from './panel';
 import { insert } from './insert';
 import { tell } from './parameters';
 
-const plugin = {
+const sidePanel = {
   id: '@carrel/data:panel',
   description: 'Datasets, columns and statistics beside a notebook.',
   autoStart: true,
@@ -54,4 +55,12 @@ const plugin = {
   }
 };
 
-export default plugin;
+const executor = {
+  id: '@carrel/data:cell-executor',
+  description: 'Runs cells as JupyterLab does, but lets one that comes before its kernel wait.',
+  autoStart: true,
+  provides: INotebookCellExecutor,
+  activate: () => Object.freeze({ runCell: options => inTime(options.cell, options.sessionContext, () => runCell(options)) })
+};
+
+export default [executor, sidePanel];

@@ -79,6 +79,9 @@ pub struct Extension {
     /// The module that loads the styles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<String>,
+    /// The plugins whose place its own take; the page leaves them out.
+    #[serde(skip)]
+    pub replaces: Vec<String>,
 }
 
 impl Lab {
@@ -157,8 +160,14 @@ fn list_extensions(root: &Path) -> Result<Vec<(PathBuf, Extension)>, LabError> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let build = &package["jupyterlab"]["_build"];
         if let (Some(name), Some(load)) = (text(&package["name"]), text(&build["load"])) {
-            let extension =
-                Extension { name, load, extension: text(&build["extension"]), style: text(&build["style"]) };
+            let replaces = package["jupyterlab"]["disabledExtensions"].as_array();
+            let extension = Extension {
+                name,
+                load,
+                extension: text(&build["extension"]),
+                style: text(&build["style"]),
+                replaces: replaces.into_iter().flatten().filter_map(text).collect(),
+            };
             found.push((folder, extension));
         }
     }
@@ -203,7 +212,8 @@ pub(crate) mod tests {
             ("lab/labextensions/broken/readme.txt", "no package.json"),
             (
                 "labextensions/@carrel/data/package.json",
-                r#"{"name":"@carrel/data","jupyterlab":{"_build":{"load":"static/d.js","style":"./style"}}}"#,
+                r#"{"name":"@carrel/data","jupyterlab":{"_build":{"load":"static/d.js","style":"./style"},
+                    "disabledExtensions":["@jupyterlab/some:part"]}}"#,
             ),
             ("labextensions/@carrel/data/static/d.js", "d"),
             (

@@ -56,6 +56,8 @@ const ADDRESSES: [(&str, &str); 9] = [
 /// The object that the front end reads its addresses and features from. It holds no token: a page uses cookies.
 #[must_use]
 pub fn page_config(lab: &Lab, page: &Page<'_>) -> Value {
+    let replaced = lab.extensions.iter().flat_map(|extension| extension.replaces.iter().map(String::as_str));
+    let disabled: Vec<&str> = DISABLED.into_iter().chain(replaced).collect();
     let mut config = json!({
         "appName": "JupyterLab",
         "appNamespace": "lab",
@@ -73,7 +75,7 @@ pub fn page_config(lab: &Lab, page: &Page<'_>) -> Value {
         "treePath": page.tree_path,
         "preferredPath": "/",
         "federated_extensions": lab.extensions,
-        "disabledExtensions": DISABLED,
+        "disabledExtensions": disabled,
         "lockedExtensions": [],
         "extensionManager": null,
         "terminalsAvailable": true,
@@ -177,6 +179,17 @@ mod tests {
         assert_eq!(config["token"], "");
         assert_eq!(config["federated_extensions"][0]["load"], "static/r.js");
         assert_eq!(config.get("notFoundUrl"), None);
+    }
+
+    #[test]
+    fn what_an_extension_replaces_is_off() {
+        let folder = folder();
+        let lab = Lab::load(&folder.path().join("lab"), None).unwrap();
+        let config = page_config(&lab, &page());
+        let off = config["disabledExtensions"].as_array().unwrap();
+        assert_eq!(off.len(), DISABLED.len() + 1);
+        assert!(off.contains(&json!("@jupyterlab/some:part")), "{off:?}");
+        assert_eq!(config["federated_extensions"][1].get("replaces"), None);
     }
 
     #[test]
