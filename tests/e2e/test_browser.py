@@ -39,7 +39,6 @@ def test_person_runs_the_welcome_notebook(carrel, page):
     page.locator(".jp-DirListing-item", has_text="welcome.ipynb").dblclick()
     expect(page.locator(".jp-NotebookPanel")).to_be_visible()
     expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible()
-    page.wait_for_timeout(1500)  # the front end settles its session (two PATCHes) before it may run cells
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     code_cells = page.locator(".jp-CodeCell")

@@ -50,7 +50,6 @@ def test_plots_are_drawn_in_both_themes(carrel, ada, notebook):
         page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
         expect(page.locator(".jp-NotebookPanel")).to_be_visible()
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first).to_be_visible()
-        page.wait_for_timeout(1500)  # the front end settles its session before it may run cells
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         drawn = page.locator(".jp-RenderedVegaCommon5 .marks")
