@@ -18,11 +18,13 @@ const CALM: Duration = Duration::from_secs(1);
 const MEMORY: f64 = 1.0;
 /// In processors. Who wants less is in nobody's way.
 const ACTIVE: f64 = 0.02;
-/// In levels: who wants more becomes heavy, and stays so until it wants no more than the second. Equals must not take turns at being heavy, and
-/// nobody must be so every other second: beside two who printed without end, each of whom wanted about 1.2 levels, a cell's p99 was longer than
-/// beside two who computed.
+/// Who wanted something so recently is there: reads, thinks, and will run a cell that must not wait for a first look.
+const THERE: Duration = Duration::from_secs(300);
+/// In equal parts: who wants less is not heavy, even if there is not enough for all. Equals must not take turns at being heavy.
 const HEAVY: f64 = 1.25;
-const LIGHT: f64 = 1.0;
+/// The same for who is heavy already, and the part of all processors that counts as all of them then: nobody must be heavy every other second.
+const STILL: f64 = 1.0;
+const SLACK: f64 = 0.9;
 /// Who always waits wants so many times what it gets, at most.
 const MOST: f64 = 20.0;
 
@@ -42,6 +44,8 @@ pub(crate) struct Turn {
     /// Processors, and the part of the time in which something waited for one, on average over [`MEMORY`].
     used: f64,
     waited: f64,
+    /// How long ago it wanted something; none if that was before [`THERE`].
+    quiet: Option<Duration>,
     /// Stands behind the others.
     heavy: bool,
 }
@@ -58,6 +62,8 @@ impl Turn {
             self.used += (part(used, used_before) - self.used) * new;
             self.waited += (part(waited, waited_before).min(1.0) - self.waited) * new;
         }
+        let quiet = self.quiet.map(|quiet| quiet + since).filter(|quiet| *quiet < THERE);
+        self.quiet = if self.wants() > ACTIVE { Some(Duration::ZERO) } else { quiet };
     }
 
     /// Processors that would be used if there was no waiting: the same for who computes, pauses and computes again, however long it has to wait.
@@ -66,13 +72,16 @@ impl Turn {
     }
 }
 
-/// Decides who is heavy on so many processors.
+/// Decides who is heavy on so many processors: who wants more than the level, and more than an equal part.
 fn judge(turns: &mut [&mut Turn], processors: f64) {
-    let wants: Vec<f64> = turns.iter().map(|turn| turn.wants()).filter(|wants| *wants > ACTIVE).collect();
+    let wants: Vec<f64> = turns.iter().filter(|turn| turn.quiet.is_some()).map(|turn| turn.wants()).collect();
+    let equal = processors / wants.len().max(1) as f64;
     // Who is alone stands behind nobody.
-    let level = if wants.len() < 2 { f64::INFINITY } else { level(wants, processors) };
+    let level = |processors| if wants.len() < 2 { f64::INFINITY } else { level(wants.clone(), processors) };
+    let (becomes, stays) =
+        (level(processors).max(HEAVY * equal), level(SLACK * processors).max(STILL * equal));
     for turn in turns {
-        turn.heavy = turn.wants() > level * if turn.heavy { LIGHT } else { HEAVY };
+        turn.heavy = turn.wants() > if turn.heavy { stays } else { becomes };
     }
 }
 
@@ -134,7 +143,12 @@ mod tests {
     use super::*;
 
     fn heavy(wants: &[f64], before: &[bool], processors: f64) -> Vec<bool> {
-        let turn = |(wants, heavy): (&f64, &bool)| Turn { used: *wants, heavy: *heavy, ..Turn::default() };
+        let turn = |(wants, heavy): (&f64, &bool)| Turn {
+            used: *wants,
+            quiet: (*wants > ACTIVE).then_some(Duration::ZERO),
+            heavy: *heavy,
+            ..Turn::default()
+        };
         let mut turns: Vec<Turn> = wants.iter().zip(before).map(turn).collect();
         judge(&mut turns.iter_mut().collect::<Vec<_>>(), processors);
         turns.iter().map(|turn| turn.heavy).collect()
@@ -165,6 +179,14 @@ mod tests {
         // Not every other second.
         assert_eq!(heavy(&[0.6, 0.8, 0.8], &[false, true, true], 2.0), [false, true, true]);
         assert_eq!(heavy(&[0.6, 0.8, 0.8], &[false; 3], 2.0), [false; 3]);
+    }
+
+    #[test]
+    fn who_has_all_processors_stands_behind_who_comes_for_a_moment() {
+        assert_eq!(heavy(&[0.1, 1.0, 1.0], &[false; 3], 2.0), [false, true, true]);
+        assert_eq!(heavy(&[0.1, 1.95], &[false; 2], 2.0), [false, true]);
+        // While that one thinks too.
+        assert_eq!(heavy(&[0.03, 0.95, 0.9], &[false, true, true], 2.0), [false, true, true]);
     }
 
     #[test]
@@ -212,11 +234,23 @@ mod tests {
 
     #[test]
     fn what_was_wanted_is_forgotten_within_seconds() {
-        let mut turn = Turn { used: 2.0, waited: 0.5, read: Some(Default::default()), heavy: true };
+        let mut turn = Turn { used: 2.0, waited: 0.5, read: Some(Default::default()), ..Turn::default() };
         for _ in 0..20 {
             turn.measure(turn.read, LOOK);
         }
         assert!(turn.wants() < ACTIVE, "{turn:?}");
+        // And that it was here, within minutes: who is heavy stands behind it until then.
+        let mut other = Turn { used: 3.0, quiet: Some(Duration::ZERO), ..Turn::default() };
+        judge(&mut [&mut turn, &mut other], 2.0);
+        assert!(other.heavy && !turn.heavy);
+        let mut looks = 0;
+        while turn.quiet.is_some() {
+            turn.measure(turn.read, CALM);
+            looks += 1;
+        }
+        assert!((290..=300).contains(&looks), "{looks}");
+        judge(&mut [&mut turn, &mut other], 2.0);
+        assert!(!other.heavy);
         turn.measure(None, LOOK);
         assert_eq!(turn.read, None);
     }

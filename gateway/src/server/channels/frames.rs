@@ -60,10 +60,10 @@ impl Batch {
     /// When it cannot be put into this framing.
     pub(super) fn message(&mut self, channel: Channel, message: &Message) -> Result<(), WireError> {
         match self.framing {
-            Framing::V1 => self.frame(OpCode::Data(Data::Binary), v1::encode(channel, message)),
+            Framing::V1 => self.frame(OpCode::Data(Data::Binary), &v1::pieces(channel, message)),
             Framing::Json => match json::encode(channel, message)? {
-                json::Frame::Text(text) => self.frame(OpCode::Data(Data::Text), text),
-                json::Frame::Binary(bytes) => self.frame(OpCode::Data(Data::Binary), bytes),
+                json::Frame::Text(text) => self.frame(OpCode::Data(Data::Text), &[text]),
+                json::Frame::Binary(bytes) => self.frame(OpCode::Data(Data::Binary), &[bytes]),
             },
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Batch {
 
     /// A ping.
     pub(super) fn ping(&mut self) {
-        self.frame(OpCode::Control(Control::Ping), Bytes::new());
+        self.frame(OpCode::Control(Control::Ping), &[]);
     }
 
     /// A close with its reason.
@@ -85,7 +85,7 @@ impl Batch {
         payload.put_u16(code.into());
         // A control frame carries at most 125 bytes.
         payload.put_slice(reason.as_bytes().get(..123).unwrap_or(reason.as_bytes()));
-        self.frame(OpCode::Control(Control::Close), payload.freeze());
+        self.frame(OpCode::Control(Control::Close), &[payload.freeze()]);
     }
 
     /// Whole frames that were made elsewhere.
@@ -94,20 +94,21 @@ impl Batch {
         self.end += len(frames.len());
     }
 
-    fn frame(&mut self, opcode: OpCode, payload: Bytes) {
+    fn frame(&mut self, opcode: OpCode, payload: &[Bytes]) {
         let header = FrameHeader { opcode, ..FrameHeader::default() };
-        let before = self.tail.len();
         let mut head = Vec::with_capacity(10);
         // Writing to a vector cannot fail.
-        let _ = header.format(len(payload.len()), &mut head);
+        let _ = header.format(payload.iter().map(|piece| len(piece.len())).sum(), &mut head);
         self.tail.put_slice(&head);
-        if payload.len() < GATHER {
-            self.tail.put_slice(&payload);
-            self.end += len(self.tail.len() - before);
-        } else {
-            self.end += len(self.tail.len() - before) + len(payload.len());
-            self.pieces.push_back(self.tail.split().freeze());
-            self.pieces.push_back(payload);
+        self.end += len(head.len());
+        for piece in payload {
+            self.end += len(piece.len());
+            if piece.len() < GATHER {
+                self.tail.put_slice(piece);
+            } else {
+                self.pieces.push_back(self.tail.split().freeze());
+                self.pieces.push_back(piece.clone());
+            }
         }
     }
 

@@ -30,6 +30,10 @@ use crate::kernels::tcp::TcpWatch;
 const BATCH: usize = 64 * 1024;
 /// Bytes handed to the connection at once, of a message however long: Linux copies them all before it looks whose turn it is.
 const STEP: usize = 128 * 1024;
+/// Bytes after which a flood makes a pause. The gateway is in front of everybody's kernels: without it, a neighbour's next cell waits for as long as
+/// the longest message takes. A flood has over 100 MB/s left.
+const BURST: usize = 256 * 1024;
+const PAUSE: Duration = Duration::from_millis(1);
 /// Entries gathered before they are written; less than an OFFSETS frame holds.
 const MARKS: usize = 256;
 /// Written and unacknowledged entries after which progress is looked at without waiting for the clock.
@@ -59,6 +63,8 @@ pub(super) struct Outward<'a, W> {
     outstanding: VecDeque<(u64, u64)>,
     /// Bytes written.
     position: u64,
+    /// Bytes written without a pause.
+    burst: usize,
     /// Whether a write was cut short: nothing more can be said on this connection.
     within_frame: bool,
     /// The request that the last message on iopub belonged to.
@@ -89,6 +95,7 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
             batch: Batch::new(framing),
             outstanding: VecDeque::new(),
             position: 0,
+            burst: 0,
             within_frame: false,
             parent: Bytes::from_static(b"{}"),
         }
@@ -145,8 +152,10 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
             if let Err(broken) = self.flush().await {
                 return self.broken(broken);
             }
-            if full && end.is_none() {
-                tokio::task::yield_now().await;
+            if !full {
+                self.burst = 0;
+            } else if end.is_none() {
+                self.take_turns().await;
             }
             if let Some(end) = end {
                 if end == End::Kernel && !self.kernel.ended.is_cancelled() {
@@ -263,14 +272,25 @@ impl<'a, W: AsyncWrite + Unpin> Outward<'a, W> {
                 }
                 piece.advance(taken);
                 self.position += u64::try_from(taken).unwrap_or(u64::MAX);
+                self.burst += taken;
                 if !piece.is_empty() {
-                    tokio::task::yield_now().await;
+                    self.take_turns().await;
                 }
             }
         }
         self.writer.flush().await.map_err(Broken::Client)?;
         self.within_frame = false;
         Ok(())
+    }
+
+    /// Lets other tasks have their turn, and after a while other processes.
+    async fn take_turns(&mut self) {
+        if self.burst < BURST {
+            tokio::task::yield_now().await;
+        } else {
+            self.burst = 0;
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Tells the shim what arrived.

@@ -15,22 +15,30 @@ const FIXED: usize = 5;
 /// One frame. Identities are not part of it.
 #[must_use]
 pub fn encode(channel: Channel, message: &Message) -> Bytes {
-    let name = channel.name().as_bytes();
-    let parts = [name, &message.header, &message.parent_header, &message.metadata, &message.content];
-    let parts = || parts.into_iter().chain(message.buffers.iter().map(Bytes::as_ref));
-    let offsets = FIXED + message.buffers.len() + 1;
-    let mut end = 8 * (1 + offsets);
-    let mut frame = BytesMut::with_capacity(end + parts().map(<[u8]>::len).sum::<usize>());
-    frame.put_u64_le(offsets as u64);
-    frame.put_u64_le(end as u64);
-    for part in parts() {
-        end += part.len();
-        frame.put_u64_le(end as u64);
-    }
-    for part in parts() {
-        frame.put_slice(part);
-    }
+    let pieces = pieces(channel, message);
+    let mut frame = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| frame.put_slice(piece));
     frame.freeze()
+}
+
+/// The same without a copy: what is in front of the message's parts, then these as they are.
+#[must_use]
+pub fn pieces(channel: Channel, message: &Message) -> Vec<Bytes> {
+    let name = channel.name().as_bytes();
+    let Message { header, parent_header, metadata, content, buffers, .. } = message;
+    let parts: Vec<Bytes> =
+        [header, parent_header, metadata, content].into_iter().chain(buffers).cloned().collect();
+    let offsets = parts.len() + 2;
+    let mut end = 8 * (1 + offsets);
+    let mut front = BytesMut::with_capacity(end + name.len());
+    front.put_u64_le(offsets as u64);
+    front.put_u64_le(end as u64);
+    for length in std::iter::once(name.len()).chain(parts.iter().map(Bytes::len)) {
+        end += length;
+        front.put_u64_le(end as u64);
+    }
+    front.put_slice(name);
+    std::iter::once(front.freeze()).chain(parts).collect()
 }
 
 /// The channel and message of a frame. Parts are slices of it, not copies.
