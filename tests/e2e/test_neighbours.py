@@ -1,7 +1,7 @@
 """Two users attack each other, the machine and the gateway at once, with nothing set but what the template has; a third goes on working.
 
-The aim is that the third's p99 rises by a fifth at most. It is not reached (docs/performance.md, "Neighbours"): what is held here is what the groups of processors, the
-gateway's priority and the bounded batches give, without which p50 and p99 are many times as long.
+The aim is that the third's p99 rises by a fifth at most. Beside all attacks at once it is not reached (docs/performance.md, "Neighbours"): what is held here is what the groups of
+processors, who stands behind in them, the gateway's priority and its bounded batches give, without which p50 and p99 are many times as long.
 """
 import json
 import os
@@ -18,8 +18,8 @@ SECONDS = 10
 ROUNDS = 3
 # Twice as long, or a tick at 250 Hz more where a cell takes less than that: a program in the middle of a system call is not interrupted (CONFIG_PREEMPT_NONE).
 TICK_MS = 4.0
-# Without groups of processors it was 457 ms; which attack costs how much is in docs/performance.md.
-MOST_P99_MS = 400.0
+# Without groups of processors it was 457 ms, without turns 52 ms; which attack costs how much is in docs/performance.md.
+MOST_P99_MS = 40.0
 
 
 def people(carrel, kernel):
@@ -86,4 +86,4 @@ def test_a_third_user_goes_on_working_beside_two_who_attack_each_other(fresh, ke
     assert all(len(counts) >= ROUNDS and statistics.median(counts) > 0 for counts in did.values()), (did, said)
     middle = statistics.median(quiet)
     assert statistics.median(attacked) <= max(2 * middle, middle + TICK_MS), (told(quiet), told(attacked))
-    assert p99(attacked) <= max(MOST_P99_MS, 1.2 * p99(quiet)), (told(quiet), told(attacked))
+    assert p99(attacked) <= max(MOST_P99_MS, 2.5 * p99(quiet)), (told(quiet), told(attacked))

@@ -3,7 +3,8 @@
 //!
 //! What a user wants is what the same work would take if it never waited. Whether that is much is told by the level up to which
 //! everybody can be served (max-min fairness, as when water is poured over steps of different height): who wants less gets it, and all who
-//! want more share the rest in equal parts, which is what stands behind does.
+//! want more share the rest in equal parts, which is what stands behind does. Who has just paused counts with those who want little, so that
+//! whoever has all processors meanwhile is behind already when the next cell comes.
 
 use std::time::{Duration, Instant};
 
