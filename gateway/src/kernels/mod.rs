@@ -217,6 +217,12 @@ impl Kernels {
         kernel.ok_or_else(|| Error::NotFound(format!("Kernel does not exist: {id}")))
     }
 
+    /// Whether anybody else has a websocket open to a kernel.
+    #[must_use]
+    pub fn has_company(&self, owner: &Owner) -> bool {
+        self.lock().values().any(|kernel| kernel.owner.user != owner.user && kernel.connections() > 0)
+    }
+
     /// All kernels of this owner, oldest first.
     ///
     /// # Errors

@@ -72,14 +72,10 @@ impl Frame {
             return frame.clone();
         }
         match Frame::decode(frame.slice(4..)) {
-            Ok(Frame::Message(seq, channel, message)) => {
-                let Message { header, parent_header, .. } = message;
-                let empty = || Bytes::from_static(b"{}");
-                let (metadata, content) = (empty(), empty());
-                let idents = Vec::new();
-                let buffers = Vec::new();
-                let message = Message { idents, header, parent_header, metadata, content, buffers };
-                Frame::Message(seq, channel, message).to_bytes()
+            Ok(Frame::Message(seq, channel, long)) => {
+                let mut short = Message::from_parts(long.header, None, Bytes::from_static(b"{}"));
+                short.parent_header = long.parent_header;
+                Frame::Message(seq, channel, short).to_bytes()
             }
             _ => frame.clone(),
         }

@@ -3,7 +3,7 @@
 //! Since 6.6 (EEVDF) who is woken a moment before it is owed time again waits for the next tick, behind whoever runs, however little that one
 //! weighs: 4 ms on most servers' kernels (`CONFIG_HZ=250`), for each step of a cell. Whenever any thread wakes and sleeps on a processor, the
 //! next one is chosen anew, so a thread that does nothing else, twice a millisecond, ends such waits early. It takes 2 to 3 % of its processor
-//! (measured in a virtual machine) and is there only while users wait for each other.
+//! (measured in a virtual machine) and is there only while somebody stands behind others.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;

@@ -98,6 +98,7 @@ async fn serve(
         stop: attached.stop().clone(),
         stay,
         shutdown: app.lifecycle.token().clone(),
+        kernels: Some(app.kernels.clone()),
         framing,
         notices: kernel.notices(),
     };

@@ -18,6 +18,7 @@ use super::outward::Outward;
 use super::tap::Tap;
 use crate::error::chain;
 use crate::guests::Stay;
+use crate::kernels::Kernels;
 use crate::kernels::kernel::{Kernel, Notice};
 use crate::kernels::tcp::TcpWatch;
 
@@ -31,6 +32,8 @@ pub(super) struct Context {
     pub(super) stay: Stay,
     /// Ends all of them: the gateway stops.
     pub(super) shutdown: CancellationToken,
+    /// All kernels: whoever floods leaves room for the others'. None: there are no others.
+    pub(super) kernels: Option<Kernels>,
     /// How messages are put into frames.
     pub(super) framing: Framing,
     /// What the gateway itself has to say.
@@ -73,12 +76,12 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Context { kernel, stop, stay, shutdown, framing, notices } = context;
+    let Context { kernel, stop, stay, shutdown, kernels, framing, notices } = context;
     let ShimConn { sender, mut receiver, .. } = shim;
     let sender = Mutex::new(sender);
     let (tap, aside) = Tap::new(reader);
     let heard = AtomicBool::new(true);
-    let mut outward = Outward::new(&kernel, &sender, writer, watch, framing);
+    let mut outward = Outward::new(&kernel, &sender, writer, watch, kernels.as_ref(), framing);
     let end = tokio::select! {
         end = inward::run(tap, read, framing, &sender, &heard) => end,
         end = outward.run(&mut receiver, notices, &aside, &heard) => end,

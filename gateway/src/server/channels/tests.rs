@@ -92,6 +92,7 @@ async fn bench(framing: Framing) -> Bench {
         stop: kernel.ended.child_token(),
         stay: crate::guests::Stay::unlimited(),
         shutdown: shutdown.clone(),
+        kernels: None,
         framing,
         notices: kernel.notices(),
     };
